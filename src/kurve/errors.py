@@ -1,0 +1,45 @@
+"""What kurve raises.
+
+KurveError
+    ConfigError      a setting is wrong or contradicts another
+    DataError        a dataset or stored file is unreadable, malformed or does not match
+        StoreError   a sample store cannot be used: other settings, in use, damaged, no space
+    SamplingError    an engine or a server failed
+    VerifierError    the verifier cannot be started or keeps failing
+    MetricError      the counts do not allow the measurement that was asked for
+    TrackingError    the tracking server cannot be reached or refused
+
+The command line turns each of them into one message and exit code 2.
+"""
+
+
+class KurveError(Exception):
+    """Base of all errors raised on purpose: the message says what was given, expected and to do."""
+
+
+class ConfigError(KurveError):
+    """A setting is wrong or contradicts another."""
+
+
+class DataError(KurveError):
+    """A dataset or stored file is unreadable, malformed or does not match."""
+
+
+class StoreError(DataError):
+    """A sample store cannot be used: other settings, in use, damaged, or no space left."""
+
+
+class SamplingError(KurveError):
+    """An engine or a server failed."""
+
+
+class VerifierError(KurveError):
+    """The verifier cannot be started or keeps failing."""
+
+
+class MetricError(KurveError):
+    """The counts do not allow the measurement that was asked for."""
+
+
+class TrackingError(KurveError):
+    """The tracking server cannot be reached or refused what was sent."""

@@ -1,0 +1,200 @@
+"""The values that travel between the stages of an evaluation.
+
+All are frozen and hold no behaviour beyond a property. Array shapes: P problems, K values of k.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Outcome(StrEnum):
+    """How a sample fared. Only CORRECT counts as solved."""
+
+    CORRECT = "correct"
+    WRONG = "wrong"  # an answer was found; it is not the reference
+    NO_ANSWER = "no_answer"  # the response ended without one
+    TRUNCATED = "truncated"  # cut at max_tokens before an answer
+    TIMEOUT = "timeout"  # judging the answer ran out of time
+    ERROR = "error"  # the verifier failed; counted apart, never as WRONG
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The reference answer of a math problem, normalised so that it verifies against itself."""
+
+    values: tuple[str, ...]  # LaTeX or plain numbers; a response must give all of them, in any order
+    raw: str  # as the dataset wrote it
+    unit: str = ""  # a response may give the unit or leave it out
+    tolerance: float | None = None  # absolute; None means exact
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One item of a benchmark."""
+
+    id: str  # stable across revisions: a dataset id or a content hash, never a row position
+    question: str
+    reference: Answer
+    images: tuple[str, ...] = ()  # paths
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat."""
+
+    role: str  # system, user or assistant
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is sent to the model: raw text, or chat messages for the model's own template."""
+
+    problem_id: str
+    text: str = ""  # used when there are no messages
+    messages: tuple[Message, ...] = ()
+    images: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model to sample: where its weights are and how to load them."""
+
+    name: str  # label in reports
+    path: str  # hub id or local folder
+    revision: str = ""  # hub commit or tag; for a local folder the digest of its files
+    dtype: str = "auto"
+    context: int | None = None  # tokens; None takes the model's own limit
+    lora: str = ""  # path of a LoRA adapter
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How tokens are drawn."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    top_k: int = 0  # 0 switches it off
+    min_p: float = 0.0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingSpec:
+    """All that decides which samples are drawn; its fingerprint addresses the store.
+
+    The engine's version is recorded with every sample, not here: an upgrade does not orphan a store.
+    """
+
+    model: str
+    model_revision: str
+    lora: str
+    benchmark: str
+    benchmark_revision: str
+    prompt: str  # name of the template
+    prompt_digest: str  # of the template's text
+    temperature: float
+    top_p: float
+    top_k: int
+    min_p: float
+    max_tokens: int
+    stop: tuple[str, ...]
+    engine: str
+    seed: str  # one seed, or several joined by '+' in a merged store
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """Samples still to be drawn for one prompt. Sample i is drawn with seed `seed + i`."""
+
+    prompt: Prompt
+    indices: tuple[int, ...]
+    seed: int  # the problem's own base seed
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One generated response to a prompt."""
+
+    problem_id: str
+    index: int  # which of the problem's samples, from 0
+    text: str
+    finish_reason: str  # stop, length, abort
+    num_tokens: int
+    seed: int | None = None
+    logprob_sum: float | None = None  # nats, of the drawn tokens under the unmodified distribution
+    entropy_mean: float | None = None  # nats a token
+    engine: str = ""
+    engine_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A verifier's judgement of one sample."""
+
+    problem_id: str
+    index: int
+    outcome: Outcome
+    answer: str = ""  # what the verifier read out of the response
+    second: Outcome | None = None  # what the independent second grader says of the same answer
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Per-problem counts: all that pass@k, delta SE, coverage and histograms need."""
+
+    problem_ids: tuple[str, ...]  # [P]
+    num_samples: NDArray[np.int64]  # judged samples, the failed judgements (num_errors) left out, [P]
+    num_correct: NDArray[np.int64]  # [P]
+    num_errors: NDArray[np.int64]  # samples whose judgement failed (Outcome.ERROR), [P]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A quantity over k with its simultaneous confidence band."""
+
+    name: str
+    k: NDArray[np.int64]  # [K]
+    value: NDArray[np.float64]  # fractions, [K]
+    low: NDArray[np.float64]  # [K]
+    high: NDArray[np.float64]  # [K]
+    high_variance: NDArray[np.bool_]  # k > n/2 for some problem, [K]
+    confidence: float  # of the band, a fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Counts in bins that all runs share, so that they can be laid over one another."""
+
+    name: str
+    edges: NDArray[np.float64]  # [B + 1]
+    counts: NDArray[np.int64]  # [B]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows for a person to read; `columns` gives their order."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one evaluation measured: what a tracker logs and a gate reads."""
+
+    benchmark: str
+    spec: SamplingSpec
+    verifier: str  # the verifier's fingerprint
+    tally: Tally
+    scalars: Mapping[str, float]  # key without the benchmark's name; fractions unless the key says otherwise
+    curves: tuple[Curve, ...] = ()
+    histograms: tuple[Histogram, ...] = ()
+    tables: tuple[Table, ...] = ()
+    notes: tuple[str, ...] = field(default=())  # sentences a reader must know before using the numbers
