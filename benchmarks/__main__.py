@@ -1,0 +1,80 @@
+"""Run every benchmark, print the table and keep it in docs/benchmarks.md: `make bench` or `python -m benchmarks`."""
+
+import argparse
+import datetime
+import os
+import platform
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from kurve import __version__
+
+MODULES = ("passk", "tracking", "grading", "sampling")
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+COLUMNS = ("what", "measured", "goal", "met", "how")
+
+
+def main() -> None:
+    """Measure, print, write the page; exit code 1 when a goal is missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("only", nargs="*", choices=[*MODULES, []], help="which of them (default: all)")
+    parser.add_argument("--quick", action="store_true", help="smaller inputs, not written to the page")
+    arguments = parser.parse_args()
+    rows = []
+    for name in arguments.only or MODULES:
+        rows += import_module(f"benchmarks.bench_{name}").run(quick=arguments.quick)
+    table = [_row(row) for row in rows]
+    _print(table)
+    if not arguments.quick and not arguments.only:
+        PAGE.write_text(_page(table), encoding="utf-8")
+    raise SystemExit(any(row[3] == "no" for row in table))
+
+
+def _row(row: dict[str, object]) -> tuple[str, ...]:
+    ratio, goal = float(str(row["ratio"])), float(str(row["goal"]))
+    at_most = bool(row.get("at_most", False))
+    met = ratio <= goal if at_most else ratio >= goal
+    unit = str(row.get("unit", "x"))
+    bound = "at most" if at_most else "at least"
+    return (
+        str(row["name"]),
+        f"{ratio:.3g} {unit}",
+        f"{bound} {goal:g} {unit}",
+        "yes" if met else "no",
+        str(row["detail"]),
+    )
+
+
+def _print(rows: Sequence[tuple[str, ...]]) -> None:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in COLUMNS:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _page(rows: Sequence[tuple[str, ...]]) -> str:
+    today = datetime.datetime.now(tz=datetime.UTC).date()
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+    lines = [
+        "# Speed",
+        "",
+        "Made by `make bench`: each figure is a ratio against a named alternative measured in the same run.",
+        "",
+        f"Machine: {machine}. Date: {today}. kurve {__version__}.",
+        "",
+        "| " + " | ".join(COLUMNS) + " |",
+        "| " + " | ".join("---" for _ in COLUMNS) + " |",
+        *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""A Report as files: what a tracker keeps as artifacts and other tools read.
+
+curve.json         pass@k for every k (log-spaced beyond 10,000), the band at fewer k
+counts.parquet     id, n, c, errors of each problem
+counts.jsonl       the same as {"id", "c", "n"} lines
+samples.json, problems.json, disagreements.json    tables as {"columns", "data"}, which MLflow shows
+report.json        scalars, notes, settings, histograms, further curves, fingerprints
+pass_at_k, accuracy    figures, as .png and .svg
+"""
+
+import hashlib
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from kurve.errors import DataError
+from kurve.figures.curves import curve_of, pass_at_k_figure
+from kurve.figures.files import save, write_whole
+from kurve.figures.histograms import accuracy_figure
+from kurve.metrics.passk import pass_at_k
+from kurve.observations import plain
+from kurve.store import fingerprint
+from kurve.types import Curve, Report, Table, Tally
+
+WHOLE_CURVE = 10_000  # k up to which curve.json holds every value: 200 kB
+
+
+def write_files(report: Report, folder: Path) -> list[Path]:
+    """Write the report's files into the folder, each whole or not at all, and give their paths.
+
+    The same report gives the same bytes, so that a tracker may compare them.
+
+    Raises:
+        DataError: the folder cannot be written.
+        MetricError: the report holds no pass_at_k curve.
+    """
+    counts = _counts_lines(report.tally)
+    contents = {
+        "curve.json": _json(_whole_curve(report)),
+        "counts.parquet": _counts_parquet(report.tally),
+        "counts.jsonl": counts,
+        **{f"{table.name}.json": _json(_split(table)) for table in report.tables},
+        "report.json": _json(_summary(report, hashlib.sha256(counts).hexdigest()), indent=1),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in contents.items():
+            write_whole(folder / name, data)
+        figures = [
+            *save(pass_at_k_figure([report]), folder, "pass_at_k"),
+            *save(accuracy_figure([report]), folder, "accuracy"),
+        ]
+    except OSError as error:
+        raise DataError(
+            f"cannot write the report to {folder}: {error}; free space there or choose another folder"
+        ) from error
+    return [*(folder / name for name in contents), *figures]
+
+
+def _whole_curve(report: Report) -> dict[str, object]:
+    curve = curve_of(report)
+    tally, fewest = report.tally, int(report.tally.num_samples.min())
+    whole = fewest <= WHOLE_CURVE
+    note = "every k" if whole else f"log-spaced k: n = {fewest} is above {WHOLE_CURVE}; counts.jsonl gives every k"
+    return {
+        "name": curve.name,
+        "benchmark": report.benchmark,
+        "model": report.spec.model,
+        "num_problems": len(tally.problem_ids),
+        "num_samples": fewest,
+        "note": f"{note}; band at the k of 'band', simultaneous, for problems like these; k > n/2 has high variance",
+        "k": list(range(1, fewest + 1)) if whole else curve.k.tolist(),
+        "value": (pass_at_k(tally.num_samples, tally.num_correct) if whole else curve.value).tolist(),
+        "band": _band(curve),
+    }
+
+
+def _band(curve: Curve) -> dict[str, object]:
+    return {
+        "confidence": curve.confidence,
+        "k": curve.k.tolist(),
+        "low": curve.low.tolist(),
+        "high": curve.high.tolist(),
+        "high_variance": curve.high_variance.tolist(),
+    }
+
+
+def _summary(report: Report, counts_digest: str) -> dict[str, object]:
+    return {
+        "format": 1,
+        "benchmark": report.benchmark,
+        "model": report.spec.model,
+        "spec": asdict(report.spec),
+        "fingerprint": fingerprint(report.spec),
+        "verifier": report.verifier,
+        "counts_sha256": counts_digest,
+        "scalars": _finite(report.scalars),
+        "notes": list(report.notes),
+        "histograms": {h.name: {"edges": h.edges.tolist(), "counts": h.counts.tolist()} for h in report.histograms},
+        "curves": {c.name: {"value": c.value.tolist(), **_band(c)} for c in report.curves if c.name != "pass_at_k"},
+    }
+
+
+def _finite(scalars: Mapping[str, float]) -> dict[str, float | None]:
+    """NaN and infinity are no JSON: null."""
+    return {key: value if math.isfinite(value) else None for key, value in scalars.items()}
+
+
+def _split(table: Table) -> dict[str, object]:
+    return {"columns": list(table.columns), "data": [list(row) for row in table.rows]}
+
+
+def _counts_lines(tally: Tally) -> bytes:
+    rows = zip(tally.problem_ids, tally.num_correct.tolist(), tally.num_samples.tolist(), strict=True)
+    return "".join(json.dumps({"id": problem, "c": c, "n": n}) + "\n" for problem, c, n in rows).encode()
+
+
+def _counts_parquet(tally: Tally) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table(
+        {
+            "id": pa.array([plain(problem) for problem in tally.problem_ids], pa.string()),
+            "n": pa.array(tally.num_samples.tolist(), pa.int64()),
+            "c": pa.array(tally.num_correct.tolist(), pa.int64()),
+            "errors": pa.array(tally.num_errors.tolist(), pa.int64()),
+        }
+    )
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _json(value: Mapping[str, object], indent: int | None = None) -> bytes:
+    """ASCII only: a lone surrogate in an id stays readable to every parser."""
+    return json.dumps(value, allow_nan=False, indent=indent).encode()

@@ -1,0 +1,96 @@
+"""What all figures share: colours, captions and the bare figure they are drawn on."""
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from kurve.types import Report
+
+# Okabe and Ito's colours, told apart by colour-blind readers; the dashes serve a grey print.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+GREY = "#666666"
+
+Where: TypeAlias = Literal["lower right", "upper center"]
+
+
+def empty_figure() -> tuple[Figure, Axes]:
+    """A figure that belongs to no window and no global state, with one pair of axes, 7 by 4.3 inches."""
+    figure = Figure(figsize=(7.0, 4.3), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(visible=True, axis="y", color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def describe(axes: Axes, reports: Sequence[Report], *, extra: str = "") -> None:
+    """Title and the line below it: what was measured, on how much."""
+    axes.set_title(_title(reports), loc="left", fontsize=11, fontweight="bold", pad=20, parse_math=False)
+    axes.text(
+        0,
+        1.02,
+        _subtitle(reports, extra),
+        transform=axes.transAxes,
+        fontsize=8.5,
+        color=GREY,
+        va="bottom",
+        parse_math=False,
+    )
+
+
+def labels(reports: Sequence[Report]) -> list[str]:
+    """A name for each report, as short as tells them apart."""
+    names = [report.spec.model for report in reports]
+    if len({report.benchmark for report in reports}) > 1:
+        names = [f"{name}, {report.benchmark}" for name, report in zip(names, reports, strict=True)]
+    if len(set(names)) < len(names):
+        names = [f"{name}, T = {report.spec.temperature:g}" for name, report in zip(names, reports, strict=True)]
+    if len(set(names)) < len(names):
+        names = [f"{name} ({number})" for number, name in enumerate(names, start=1)]
+    return [_fitted(name, 48) for name in names]
+
+
+def add_legend(axes: Axes, reports: Sequence[Report], handles: Sequence[Artist], *, where: Where) -> None:
+    """Name the reports, if there are several."""
+    if len(reports) < 2:
+        return
+    # Matplotlib drops labels that start with an underscore and reads "$" as mathematics.
+    names = [f"\u2009{name}" if name.startswith("_") else name for name in labels(reports)]
+    legend = axes.legend(handles, names, loc=where, fontsize=9, frameon=True, framealpha=0.9, edgecolor="none")
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def _title(reports: Sequence[Report]) -> str:
+    benchmarks = list(dict.fromkeys(report.benchmark for report in reports))
+    models = list(dict.fromkeys(report.spec.model for report in reports))
+    if len(models) == 1:
+        return f"{_fitted(models[0], 50)} on {_fitted(', '.join(benchmarks), 30)}"
+    return f"{len(models)} models on {_fitted(', '.join(benchmarks), 60)}"
+
+
+def _subtitle(reports: Sequence[Report], extra: str) -> str:
+    parts = (
+        _same([_problems(len(report.tally.problem_ids)) for report in reports]),
+        _same([f"n = {int(report.tally.num_samples.min()):,}" for report in reports]),
+        _same([f"T = {report.spec.temperature:g}" for report in reports]),
+        extra,
+    )
+    return "   ".join(part for part in parts if part)
+
+
+def _problems(count: int) -> str:
+    return f"{count:,} problem{'s' if count != 1 else ''}"
+
+
+def _same(texts: Sequence[str]) -> str:
+    return texts[0] if len(set(texts)) == 1 else ""
+
+
+def _fitted(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit // 2 - 1]}…{text[-(limit // 2) :]}"

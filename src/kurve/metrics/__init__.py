@@ -1,0 +1,1 @@
+"""Pure numpy measurements: arrays in, arrays out."""
