@@ -1,0 +1,174 @@
+"""`kurve <command>`: pick the primary config, hand over to Hydra, turn errors into one message and an exit code."""
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kurve import __version__
+from kurve.errors import ConfigError, KurveError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+COMMANDS = {
+    "evaluate": "sample a model, verify every sample, report pass@k for every k (the daily command)",
+    "sample": "draw and store samples only",
+    "verify": "judge stored samples, with this or another verifier; no model is needed",
+    "report": "measure and track stored samples; also sends what could not be tracked earlier",
+    "merge": "make one sample store of several shards or seeds",
+    "list": "show what can be chosen (kurve list benchmark) and what is stored (kurve list samples)",
+}
+USER_ERROR = 2
+INTERRUPTED = 130
+
+_ESCAPE_HATCH = "set HYDRA_FULL_ERROR=1 for the stack trace"
+
+
+def main() -> None:
+    """Entry point of the console script; the process exits 0, 2 (a user's mistake), 130 (interrupted) or 1."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        _say(_overview())
+        return 0 if arguments else USER_ERROR
+    if arguments[0] in ("-V", "--version"):
+        _say(f"kurve {__version__}")
+        return 0
+    wants_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    try:
+        return _dispatch(arguments[0], arguments[1:])
+    except KurveError as error:
+        if wants_trace:
+            raise
+        return _refuse(str(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _dispatch(command: str, arguments: Sequence[str]) -> int:
+    if command not in COMMANDS:
+        near = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f"did you mean 'kurve {near[0]}'?" if near else f"choose one of: {', '.join(COMMANDS)}"
+        raise ConfigError(f"unknown command '{command}'; {hint}")
+    if command == "list":
+        from kurve.commands.list import main as list_main
+
+        return list_main(arguments)
+    return _run_hydra(command, arguments)
+
+
+def _run_hydra(command: str, arguments: Sequence[str]) -> int:
+    """Compose the command's config and run it; in a single run its own errors pass through unchanged.
+
+    Hydra swallows exceptions and exits with 1 unless HYDRA_FULL_ERROR is set, so it is set here.
+    """
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.errors import HydraException
+    from hydra.types import RunMode
+    from omegaconf.errors import OmegaConfBaseException
+
+    register_resolvers()
+    entry: Callable[[DictConfig], None] = import_module(f"kurve.commands.{command}").main
+    failures: list[KurveError | KeyboardInterrupt] = []
+
+    def task(cfg: "DictConfig") -> None:
+        try:
+            entry(cfg)
+        except (KurveError, KeyboardInterrupt) as error:
+            # Hydra prints a line of its own for an exception that leaves a job; only a sweep needs it.
+            if HydraConfig.get().mode != RunMode.RUN:
+                raise
+            failures.append(error)
+
+    asked_for_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    argv, sys.argv = sys.argv, ["kurve", *arguments]
+    try:
+        hydra.main(version_base="1.3", config_path="pkg://kurve.conf", config_name=command)(task)()
+    except (HydraException, OmegaConfBaseException) as error:
+        if asked_for_trace:
+            raise
+        raise ConfigError(_explain(error)) from error
+    except ValueError as error:  # Hydra's own complaint about contradicting flags
+        if asked_for_trace or not str(error).startswith(("Only one of --", "The --resolve")):
+            raise
+        raise ConfigError(str(error)) from error
+    finally:
+        sys.argv = argv
+        if not asked_for_trace:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
+    if failures:
+        raise failures[0]
+    return 0
+
+
+def register_resolvers() -> None:
+    """Make `${kurve.absolute:path}` and `${kurve.run_id:}` known to OmegaConf; safe to repeat."""
+    import secrets
+
+    from omegaconf import OmegaConf
+
+    def absolute(path: str) -> str:
+        return str(Path(path).expanduser().absolute())
+
+    def run_id() -> str:
+        return secrets.token_hex(3)
+
+    OmegaConf.register_new_resolver("kurve.absolute", absolute, replace=True)
+    OmegaConf.register_new_resolver("kurve.run_id", run_id, replace=True, use_cache=True)
+
+
+def _explain(error: Exception) -> str:
+    """Hydra's message with the nearest valid name, without its internals."""
+    cause = error.__cause__
+    text = str(error)
+    if cause is not None and type(cause).__module__.startswith("omegaconf") and str(cause) not in text:
+        text = f"{text}\n{cause}"
+    text = re.sub(r"\n\s*object_type=.*", "", text)
+    wanted = re.search(r"Could not (?:find|load) '[\w./ ]*?([\w.-]+)'", text)
+    options = re.search(r"Available options in '[^']*':\s*(.*)", text, re.DOTALL)
+    if wanted and options:
+        near = difflib.get_close_matches(wanted[1], options[1].split(), n=1)
+        text += f"\ndid you mean '{near[0]}'?" if near else ""
+    if "is not in struct" in text:
+        text += "\nthe command's --help lists all settings"
+    return f"{text.strip()}\n({_ESCAPE_HATCH})"
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        [
+            "kurve: did a post-training run teach a model anything its base could not already do?",
+            "",
+            "usage: kurve <command> [group=option ...] [key=value ...] [-m]",
+            "",
+            *lines,
+            "",
+            "kurve <command> --help shows the settings of a command; -m sweeps over comma-separated values.",
+            "Start with: kurve evaluate model=smollm2_135m_instruct benchmark=gsm8k benchmark.limit=8 num_samples=8",
+        ]
+    )
+
+
+def _refuse(message: str) -> int:
+    sys.stderr.write(f"kurve: {message}\n")
+    return USER_ERROR
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

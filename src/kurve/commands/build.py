@@ -1,0 +1,87 @@
+"""Turn a config node with a `_target_` into its object: the one place where Hydra instantiates."""
+
+import difflib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from kurve.errors import ConfigError
+
+# Hydra 1.4 asks which targets a config may name; 1.3 has no such parameter.
+ALLOWED_TARGETS = ["kurve.*", "mlflow_plugins.kurve.*", "trl.*"]
+
+
+def build(node: DictConfig, name: str, /, **given: object) -> Any:
+    """The object that `node` describes, constructed with its settings and `given`.
+
+    Objects in `given` are passed as they are; Hydra would turn dataclasses into configs.
+
+    Args:
+        node: a config with `_target_`.
+        name: what the node is called on the command line, for messages.
+
+    Raises:
+        ConfigError: the target cannot be imported, or a setting is missing, unknown or of the wrong type.
+    """
+    deferred = _deferred(node, name)
+    settings = {**deferred.keywords, **given}
+    _check_keywords(deferred.func, settings, name)
+    return deferred.func(*deferred.args, **settings)
+
+
+def target(node: DictConfig, name: str) -> Any:
+    """The class or function that `node` would build, without building it.
+
+    Raises:
+        ConfigError: it cannot be imported.
+    """
+    return _deferred(node, name).func
+
+
+def plain(node: Any) -> Any:
+    """The node as plain dicts and lists, resolved.
+
+    Raises:
+        ConfigError: an interpolation cannot be resolved or a mandatory value is missing.
+    """
+    try:
+        return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error)) from error
+
+
+def _deferred(node: DictConfig, name: str) -> Any:
+    if "_target_" not in node:
+        raise ConfigError(f"{name} has no _target_, the class or function to build; see docs/adding.md")
+    extra: dict[str, Any] = {}
+    if "_execution_whitelist_" in inspect.signature(instantiate).parameters:
+        extra["_execution_whitelist_"] = ALLOWED_TARGETS
+    try:
+        return instantiate(node, _convert_="all", _partial_=True, **extra)
+    except (InstantiationException, OmegaConfBaseException) as error:
+        raise ConfigError(f"{name}: {error}") from error
+
+
+def _check_keywords(target: Any, settings: Mapping[str, object], name: str) -> None:
+    parameters = inspect.signature(target).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    for key in settings:
+        if key not in parameters:
+            near = difflib.get_close_matches(key, parameters, n=1)
+            hint = f"did you mean {name}.{near[0]}?" if near else f"it takes: {', '.join(parameters)}"
+            raise ConfigError(f"{name}.{key} is not a setting of {target.__module__}.{target.__qualname__}; {hint}")
+    missing = [
+        key
+        for key, parameter in parameters.items()
+        if parameter.default is parameter.empty
+        and key not in settings
+        and parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    if missing:
+        raise ConfigError(f"{name} needs {', '.join(missing)}; give it as {name}.{missing[0]}=...")

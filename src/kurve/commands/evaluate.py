@@ -1,0 +1,78 @@
+"""`kurve evaluate`: sample, verify while sampling, report, track. Stopped at any point, the next start goes on."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from rich.console import Console
+
+from kurve.commands import provenance
+from kurve.commands.build import build, plain
+from kurve.commands.measure import Evaluation, measure, publish, show, tracked
+from kurve.commands.plan import make_plan
+from kurve.commands.sample import open_store, prepare, stop_on_sigterm
+from kurve.commands.stages import JudgeAlongside, draw, judge_stored, verdict_set
+from kurve.progress import Progress
+from kurve.report import ReportSettings, check_budget
+from kurve.store import VerdictStore
+from kurve.tracking import Tracker
+from kurve.verifiers import Verifier
+
+
+def main(cfg: DictConfig) -> None:
+    """Evaluate one model on one benchmark.
+
+    Raises:
+        KurveError: a user's mistake or a failure, in words; what was sampled is stored.
+    """
+    settings = report_settings(cfg.report, int(cfg.num_samples))
+    plan = make_plan(cfg)
+    verifier: Verifier = build(cfg.verifier, "verifier", cache=Path(cfg.paths.cache) / "grades")
+    tracker: Tracker = build(cfg.tracker, "tracker")
+    tracker.check()
+    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    with ExitStack() as stack:
+        stack.enter_context(stop_on_sigterm())
+        store = stack.enter_context(open_store(cfg, plan))
+        judged_by = verdict_set(verifier, plan.benchmark)
+        verdicts = stack.enter_context(VerdictStore.open(store, judged_by))
+        evaluation = Evaluation(
+            benchmark=plan.benchmark,
+            spec=plan.spec,
+            model_name=plan.model.name,
+            folder=store.folder,
+            verifier=judged_by,
+            settings=settings,
+            config=plain(cfg),
+            config_yaml=provenance.config_yaml(cfg),
+        )
+        sampler, missing = prepare(cfg, plan, store, log=run_dir / "engine.log")
+        todo = stack.enter_context(tracked(tracker, evaluation))
+        with (
+            verifier,
+            Progress(missing={k: len(v) for k, v in missing.items()}, num_problems=len(plan.ids)) as progress,
+        ):
+            problems = {problem.id: problem for problem in plan.benchmark.problems}
+            if sampler is not None:
+                with JudgeAlongside(verifier, verdicts, problems, progress) as judge:
+                    draw(plan, store, sampler, missing, progress=progress, on_stored=judge.offer)
+            progress.stage("judging")
+            judge_stored(store, verdicts, verifier, problems, num_samples=plan.num_samples, progress=progress)
+            progress.stage("done")
+        report = measure(evaluation, store, verdicts)
+        publish(tracker, report, run_dir / "report", todo=todo, store=store.folder)
+        console = Console(highlight=False)
+        show(report, tracker, store=store.folder, folder=run_dir / "report", todo=todo, console=console)
+
+
+def report_settings(node: DictConfig, num_samples: int) -> ReportSettings:
+    """The report's settings, with ks that the samples allow.
+
+    Raises:
+        ConfigError: a k above `num_samples`.
+    """
+    settings: ReportSettings = build(node, "report", num_samples=num_samples)
+    if settings.ks:
+        check_budget(num_samples, settings.ks)
+    return settings

@@ -1,0 +1,103 @@
+"""`kurve list`: what can be chosen, and what is stored."""
+
+import difflib
+from collections.abc import Sequence
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from kurve.errors import ConfigError
+from kurve.store import list_stores
+
+STORED = "samples"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the options of a config group, or the sample stores; exit code 0."""
+    groups = _groups()
+    console = Console(highlight=False)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        console.print(Text(f"usage: kurve list <{'|'.join([*groups, STORED])}> [folder of the samples]"))
+        return 0
+    name, *rest = arguments
+    if name == STORED:
+        console.print(_stores(Path(rest[0]) if rest else _default_root()))
+    elif name in groups:
+        console.print(_options(groups[name], name))
+    else:
+        near = difflib.get_close_matches(name, [*groups, STORED], n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"choose one of: {', '.join([*groups, STORED])}"
+        raise ConfigError(f"there is no group '{name}' to list; {hint}")
+    return 0
+
+
+def _default_root() -> Path:
+    import os
+
+    return Path(os.environ.get("KURVE_OUT", "outputs")).expanduser() / "samples"
+
+
+def _groups() -> dict[str, Traversable]:
+    root = files("kurve.conf")
+    return {
+        entry.name: entry
+        for entry in sorted(root.iterdir(), key=lambda entry: entry.name)
+        if entry.is_dir() and entry.name not in ("hydra", "local") and not entry.name.startswith("_")
+    }
+
+
+def _options(group: Traversable, name: str) -> Table:
+    table = Table(title=f"{name}=...", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table.add_column(name, style="bold", no_wrap=True)
+    table.add_column("what it is", overflow="fold")
+    for entry in sorted(group.iterdir(), key=lambda entry: entry.name):
+        if entry.name.endswith(".yaml"):
+            table.add_row(Text(entry.name.removesuffix(".yaml")), Text(_header(entry.read_text(encoding="utf-8"))))
+    return table
+
+
+def _header(text: str) -> str:
+    """The comment lines a YAML file starts with, as one sentence."""
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        if not line.startswith("# @package"):
+            lines.append(line.lstrip("# ").rstrip())
+    return " ".join(lines)
+
+
+def _stores(root: Path) -> Table:
+    if not root.is_dir():
+        raise ConfigError(f"{root} is not a folder of sample stores; give the folder: kurve list samples <folder>")
+    table = Table(title=f"samples in {root}", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in ("fingerprint", "model", "benchmark", "prompt", "T", "problems", "n", "verdicts", "size", "state"):
+        table.add_column(column, overflow="fold")
+    for store in list_stores(root):
+        if store.error or store.spec is None:
+            table.add_row(Text(store.fingerprint), *[""] * 8, Text(store.error or "no spec.json", style="red"))
+            continue
+        spec = store.spec
+        per_problem = str(store.min_samples)
+        if store.max_samples != store.min_samples:
+            per_problem += f"..{store.max_samples}"
+        verdicts = ", ".join(f"{one.verifier}: {one.verdicts}" for one in store.verdicts)
+        row = (
+            store.fingerprint, spec.model, spec.benchmark, spec.prompt, f"{spec.temperature:g}",
+            str(store.problems), per_problem, verdicts, _size(store.bytes), store.held_by,
+        )  # fmt: skip
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _size(num_bytes: int) -> str:
+    size = float(num_bytes)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

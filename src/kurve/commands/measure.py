@@ -1,0 +1,171 @@
+"""The end of `evaluate` and the whole of `report`: measure stored samples, track the report, say where to look."""
+
+import dataclasses
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from kurve.benchmarks.rows import Benchmark
+from kurve.commands import provenance
+from kurve.commands.stages import tokens_per_second
+from kurve.errors import TrackingError
+from kurve.export import write_files
+from kurve.report import ReportSettings, build_report
+from kurve.store import SampleStore, VerdictStore
+from kurve.tracking import RunInfo, Tracker
+from kurve.types import Report, SamplingSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What is measured, and what the run that tracks it must say."""
+
+    benchmark: Benchmark
+    spec: SamplingSpec
+    model_name: str
+    folder: Path  # of the sample store
+    verifier: str  # fingerprint
+    settings: ReportSettings
+    config: Mapping[str, Any]  # resolved
+    config_yaml: str
+
+    @property
+    def run_info(self) -> RunInfo:
+        """The run before it starts; its key is the same for the same measurement of the same samples."""
+        data = provenance.problems_digest(self.benchmark.problems)
+        return RunInfo(
+            key=provenance.digest(self.folder.name, data, self.verifier, self._settings_that_count()),
+            name=f"{self.model_name} on {self.benchmark.name}",
+            params=provenance.flat_params(self.config),
+            tags=self._tags(),
+            config_yaml=self.config_yaml,
+            versions=provenance.versions(),
+            dataset_name=self.benchmark.name,
+            dataset_source=self.benchmark.source,
+            dataset_digest=data[:12],
+            prompts=[(problem.id, problem.question) for problem in self.benchmark.problems],
+        )
+
+    def _settings_that_count(self) -> dict[str, object]:
+        settings = {field.name: getattr(self.settings, field.name) for field in dataclasses.fields(self.settings)}
+        settings["metrics"] = sorted(self.settings.metrics)
+        return settings
+
+    def _tags(self) -> dict[str, str]:
+        tags = {
+            "kurve.fingerprint": self.folder.name,
+            "kurve.store": str(self.folder),
+            "kurve.verifier": self.verifier,
+            "kurve.model": self.model_name,
+            "kurve.benchmark": self.benchmark.name,
+            "kurve.engine": self.spec.engine,
+            "kurve.host": platform.node(),
+        }
+        if commit := provenance.git_commit():
+            tags["kurve.git_commit"] = commit
+        # A Slurm or Ray job's own number lets an engineer find its log from the run.
+        return tags | {f"kurve.{key.lower()}": os.environ[key] for key in ("SLURM_JOB_ID",) if key in os.environ}
+
+
+@contextmanager
+def tracked(tracker: Tracker, evaluation: Evaluation) -> Iterator[bool]:
+    """Open the run, and close it as FAILED or KILLED when the body does not end; yields whether it is new.
+
+    A tracking server that dies in between costs nothing but the run's status.
+    """
+    todo = tracker.start(evaluation.run_info)
+    try:
+        yield todo
+    except BaseException as error:
+        if todo:
+            status = "KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED"
+            _finish_quietly(tracker, status)
+        raise
+
+
+def _finish_quietly(tracker: Tracker, status: str) -> None:
+    try:
+        tracker.finish(status)
+    except TrackingError:  # the error that ended the body matters more
+        return
+
+
+def measure(evaluation: Evaluation, store: SampleStore, verdicts: VerdictStore) -> Report:
+    """The report on what is stored.
+
+    Raises:
+        MetricError: the verdicts do not allow it.
+    """
+    report = build_report(
+        benchmark=evaluation.benchmark.name,
+        spec=evaluation.spec,
+        verifier=evaluation.verifier,
+        problems=evaluation.benchmark.problems,
+        samples=store.samples(),
+        verdicts=verdicts.verdicts(),
+        settings=evaluation.settings,
+        rng=np.random.default_rng(evaluation.settings.seed),
+    )
+    speed = tokens_per_second(evaluation.folder)
+    if speed is None:
+        return report
+    return dataclasses.replace(report, scalars={**report.scalars, "tokens_per_second": speed})
+
+
+def publish(tracker: Tracker, report: Report, folder: Path, *, todo: bool, store: Path) -> Sequence[Path]:
+    """Write the report's files, and log them unless a finished run holds them already.
+
+    Raises:
+        TrackingError: the report could not be sent; the message says how to send it later.
+    """
+    files = write_files(report, folder)
+    if todo:
+        try:
+            tracker.log_report(report, files)
+            tracker.finish("FINISHED")
+        except TrackingError as error:
+            raise TrackingError(
+                f"{error}\nNothing is lost: the samples and verdicts are in {store}, the report in {folder}. "
+                f"Send it when the server is back:\n  kurve report samples={store}"
+            ) from error
+    return files
+
+
+def show(report: Report, tracker: Tracker, *, store: Path, folder: Path, todo: bool, console: Console) -> None:
+    """Print the result and where everything is."""
+    scalars = report.scalars
+    tally = report.tally
+    console.print(Text(f"{report.spec.model} on {report.benchmark}", style="bold"))
+    for key in _pass_keys(scalars):
+        interval = f"[{scalars[f'{key}_low']:.1%}, {scalars[f'{key}_high']:.1%}]"
+        console.print(Text(f"  {key.replace('pass_at_', 'pass@'):<10} {scalars[key]:>7.1%}  95 % {interval}"))
+    console.print(
+        Text(
+            f"  {len(tally.problem_ids)} problems, {int(tally.num_samples.min())} samples each, "
+            f"{int((tally.num_correct > 0).sum())} problems solved at least once"
+        )
+    )
+    rates = ("truncation", "no_answer", "timeout", "error", "verifier_disagreement", "duplicate")
+    parts = [f"{name.replace('_', ' ')} {scalars[f'{name}_rate']:.1%}" for name in rates if f"{name}_rate" in scalars]
+    console.print(Text("  " + ", ".join(parts)), soft_wrap=True)
+    for note in report.notes:
+        console.print(Text(f"  note: {note}"), soft_wrap=True)
+    console.print(Text(f"samples  {store}"), soft_wrap=True)
+    console.print(Text(f"files    {folder}"), soft_wrap=True)
+    if tracker.url:
+        console.print(Text(f"run      {tracker.url}" + ("" if todo else "  (logged before)")), soft_wrap=True)
+    if tracker.hint:
+        console.print(Text(tracker.hint), soft_wrap=True)
+
+
+def _pass_keys(scalars: Mapping[str, float]) -> list[str]:
+    keys = [key for key in scalars if key.startswith("pass_at_") and f"{key}_low" in scalars]
+    return sorted(keys, key=lambda key: int(key.removeprefix("pass_at_")))

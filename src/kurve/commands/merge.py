@@ -1,0 +1,26 @@
+"""`kurve merge`: one sample store out of several shards or seeds of the same evaluation."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig, ListConfig
+from rich.console import Console
+from rich.text import Text
+
+from kurve.commands.stored import find_store
+from kurve.errors import ConfigError
+from kurve.store import merge
+
+
+def main(cfg: DictConfig) -> None:
+    """Merge the named stores into a new one under paths.samples.
+
+    Raises:
+        KurveError: the stores differ in more than the seed, or hold the same sample with different text.
+    """
+    if not isinstance(cfg.samples, ListConfig) or len(cfg.samples) < 2:
+        raise ConfigError(f"samples={cfg.samples} must be a list of at least two stores: samples=[first,second]")
+    sources = [find_store(cfg, str(reference)) for reference in cfg.samples]
+    merged = merge(sources, Path(cfg.paths.samples))
+    console = Console(highlight=False)
+    console.print(Text(f"samples  {merged.folder}  ({merged.samples:,} from {len(sources)} stores)"), soft_wrap=True)
+    console.print(Text(f"next:    kurve report samples={merged.folder.name}"), soft_wrap=True)

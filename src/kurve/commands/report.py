@@ -1,0 +1,70 @@
+"""`kurve report`: measure stored samples and track the result."""
+
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from kurve.commands import provenance
+from kurve.commands.build import build, plain
+from kurve.commands.evaluate import report_settings
+from kurve.commands.measure import Evaluation, measure, publish, show, tracked
+from kurve.commands.stages import judge_stored, verdict_set
+from kurve.commands.stored import find_store, stored_benchmark, stored_config
+from kurve.errors import ConfigError
+from kurve.store import SampleStore, VerdictStore
+from kurve.tracking import Tracker
+from kurve.verifiers import Verifier
+
+
+def main(cfg: DictConfig) -> None:
+    """Report on a sample store; samples without a verdict are judged first.
+
+    Raises:
+        KurveError: there is no such store, it does not fit the benchmark, or the tracker cannot be reached.
+    """
+    folder = find_store(cfg, str(cfg.samples))
+    verifier: Verifier = build(cfg.verifier, "verifier", cache=Path(cfg.paths.cache) / "grades")
+    tracker: Tracker = build(cfg.tracker, "tracker")
+    drawn_with = stored_config(folder)
+    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    with SampleStore.open_folder(folder) as store:
+        benchmark = stored_benchmark(cfg, drawn_with, store)
+        num_samples = _num_samples(cfg, store, [problem.id for problem in benchmark.problems])
+        settings = report_settings(cfg.report, num_samples)
+        tracker.check()
+        config = OmegaConf.merge(drawn_with or {}, cfg, {"num_samples": num_samples})
+        assert isinstance(config, DictConfig)
+        evaluation = Evaluation(
+            benchmark=benchmark,
+            spec=store.spec,
+            model_name=str(OmegaConf.select(config, "model.name", default=store.spec.model)),
+            folder=folder,
+            verifier=verdict_set(verifier, benchmark),
+            settings=settings,
+            config=plain(config),
+            config_yaml=provenance.config_yaml(config),
+        )
+        with VerdictStore.open(store, evaluation.verifier) as verdicts, tracked(tracker, evaluation) as todo:
+            problems = {problem.id: problem for problem in benchmark.problems}
+            with verifier:
+                judge_stored(store, verdicts, verifier, problems, num_samples=num_samples)
+            report = measure(evaluation, store, verdicts)
+            publish(tracker, report, run_dir / "report", todo=todo, store=folder)
+    show(report, tracker, store=folder, folder=run_dir / "report", todo=todo, console=Console(highlight=False))
+
+
+def _num_samples(cfg: DictConfig, store: SampleStore, ids: list[str]) -> int:
+    """How many samples of each problem to use; ragged stores keep all of theirs."""
+    counts = store.counts()
+    most = max(counts[problem_id] for problem_id in ids)
+    wanted = cfg.num_samples
+    if wanted is None:
+        return most
+    least = min(counts[problem_id] for problem_id in ids)
+    if isinstance(wanted, bool) or not isinstance(wanted, int) or not 1 <= wanted <= least:
+        raise ConfigError(
+            f"num_samples={wanted!r}, but the store holds {least} samples for some problem; give 1..{least}"
+        )
+    return wanted

@@ -1,0 +1,115 @@
+"""`kurve sample`: draw what is missing and store it."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.text import Text
+
+from kurve.commands import provenance
+from kurve.commands.build import build
+from kurve.commands.plan import Plan, make_plan
+from kurve.commands.stages import draw
+from kurve.errors import StoreError
+from kurve.progress import Progress
+from kurve.samplers import Sampler
+from kurve.store import SampleStore
+
+EVALUATION = "evaluation.yaml"  # in the store's folder: the config it was last drawn with
+
+
+def main(cfg: DictConfig) -> None:
+    """Sample one model on one benchmark, without judging.
+
+    Raises:
+        KurveError: a user's mistake or a failure, in words; what was sampled is stored.
+    """
+    plan = make_plan(cfg)
+    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    with ExitStack() as stack:
+        stack.enter_context(stop_on_sigterm())
+        store = stack.enter_context(open_store(cfg, plan))
+        sampler, missing = prepare(cfg, plan, store, log=run_dir / "engine.log")
+        with Progress(missing={k: len(v) for k, v in missing.items()}, num_problems=len(plan.ids)) as progress:
+            if sampler is not None:
+                draw(plan, store, sampler, missing, progress=progress)
+            progress.stage("done")
+        console = Console(highlight=False)
+        console.print(Text(f"samples  {store.folder}"), soft_wrap=True)
+        console.print(Text(f"next:    kurve verify samples={store.folder.name}"), soft_wrap=True)
+
+
+def open_store(cfg: DictConfig, plan: Plan) -> SampleStore:
+    """The plan's store, locked for writing, with its prompts on record and the config beside them.
+
+    Raises:
+        StoreError: in use, unwritable, or drawn from other questions under the same ids.
+    """
+    store = SampleStore.open(Path(cfg.paths.samples), plan.spec)
+    try:
+        store.record_prompts(plan.prompts, {problem.id: problem.question for problem in plan.benchmark.problems})
+        write_evaluation(store.folder, provenance.config_yaml(cfg))
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def prepare(
+    cfg: DictConfig, plan: Plan, store: SampleStore, *, log: Path
+) -> tuple[Sampler | None, Mapping[str, tuple[int, ...]]]:
+    """The checked sampler and what it has to draw; no sampler when nothing is missing.
+
+    Raises:
+        ConfigError: the sampler cannot draw these prompts.
+    """
+    missing = store.missing(plan.ids, plan.num_samples)
+    if not missing:
+        return None, missing
+    sampler: Sampler = build(cfg.sampler, "sampler", model=plan.model, decoding=plan.decoding, log=log)
+    sampler.check([prompt for prompt in plan.prompts if prompt.problem_id in missing])
+    return sampler, missing
+
+
+def write_evaluation(folder: Path, config_yaml: str) -> None:
+    """Keep the config beside the samples, whole or not at all: `verify` and `report` start from it.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    partial = folder / f".{EVALUATION}.{os.getpid()}"
+    try:
+        partial.write_text(config_yaml, encoding="utf-8")
+        partial.replace(folder / EVALUATION)
+    except OSError as error:
+        raise StoreError(
+            f"cannot write {folder / EVALUATION}: {error.strerror}; make room or name another folder: paths.samples=..."
+        ) from error
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM arrived: leave as for Ctrl-C, so that engines stop and the run is closed as KILLED."""
+
+
+@contextmanager
+def stop_on_sigterm() -> Iterator[None]:
+    """Turn SIGTERM into an exception, unless a launcher has put its own handler there."""
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise Terminated
+
+    if ours:
+        signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,198 @@
+"""The three stages of an evaluation over one store: draw what is missing, judge what is unjudged, measure."""
+
+import json
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+
+from kurve.benchmarks.answers import GOLD_VERSION
+from kurve.benchmarks.rows import Benchmark
+from kurve.commands.plan import Plan
+from kurve.commands.provenance import digest
+from kurve.errors import KurveError
+from kurve.progress import Progress
+from kurve.samplers import Sampler
+from kurve.store import SampleStore, VerdictStore
+from kurve.types import Problem, Sample, SampleRequest, Verdict
+from kurve.verifiers import Verifier
+
+JUDGE_BATCH = 512  # stored samples judged in one call
+WAITING_ROOM = 20_000  # samples held for the judge; more are read from the store afterwards
+_LINGER = 0.2  # seconds in which samples gather into a batch while the engine works
+DRAWS = "draws.jsonl"
+
+
+def draw(
+    plan: Plan,
+    store: SampleStore,
+    sampler: Sampler,
+    missing: Mapping[str, Sequence[int]],
+    *,
+    progress: Progress,
+    on_stored: Callable[[Sample], None] = lambda sample: None,
+) -> None:
+    """Draw the missing samples, storing each as it is finished.
+
+    Raises:
+        SamplingError: the engine failed; what was stored before stays.
+        StoreError: a sample could not be stored.
+    """
+    counted = _Counted(plan.requests(missing), progress)
+    stream = sampler.sample(counted)
+    version = ""
+    try:
+        for sample in stream:
+            store.append(sample)
+            progress.sampled(sample)
+            on_stored(sample)
+            version = sample.engine_version
+    finally:
+        _close(stream)
+        if progress.tokens:
+            _record_draw(store.folder, plan.spec.engine, version, progress)
+
+
+def verdict_set(verifier: Verifier, benchmark: Benchmark) -> str:
+    """Name of the verdicts of this verifier against these references; other references are judged anew."""
+    references = digest(benchmark.name, benchmark.revision, GOLD_VERSION)[:6]
+    return f"{verifier.fingerprint}.{references}"
+
+
+class _Counted:
+    """The requests, telling the progress display when the engine takes its first."""
+
+    def __init__(self, requests: Iterator[SampleRequest], progress: Progress) -> None:
+        self._requests, self._progress, self._begun = requests, progress, False
+
+    def __iter__(self) -> Iterator[SampleRequest]:
+        return self
+
+    def __next__(self) -> SampleRequest:
+        if not self._begun:
+            self._begun = True
+            self._progress.started_sampling()
+        return next(self._requests)
+
+
+def _close(stream: Iterator[Sample]) -> None:
+    close = getattr(stream, "close", None)  # a generator has it; a plain iterator owns no engine
+    if close is not None:
+        close()
+
+
+def _record_draw(folder: Path, engine: str, version: str, progress: Progress) -> None:
+    record = {
+        "time": time.time(),
+        "engine": engine,
+        "engine_version": version,
+        "tokens": progress.tokens,
+        "seconds": progress.sampling_seconds,
+    }
+    with (folder / DRAWS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def tokens_per_second(folder: Path) -> float | None:
+    """Throughput over all draws into this store, engine starts left out; None if nothing was recorded."""
+    path = folder / DRAWS
+    if not path.is_file():
+        return None
+    tokens = seconds = 0.0
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:  # torn by a crash: that draw's speed is lost, no sample is
+            continue
+        tokens += record["tokens"]
+        seconds += record["seconds"]
+    return tokens / seconds if seconds else None
+
+
+class JudgeAlongside:
+    """Judges samples in a thread while the engine keeps sampling. A context manager.
+
+    Nothing waits for it: when the judge falls behind or fails, sampling goes on, and `judge_stored` catches up
+    from the store.
+    """
+
+    def __init__(
+        self, verifier: Verifier, verdicts: VerdictStore, problems: Mapping[str, Problem], progress: Progress
+    ) -> None:
+        self._verifier, self._verdicts, self._problems, self._progress = verifier, verdicts, problems, progress
+        self._queue: queue.Queue[Sample] = queue.Queue(WAITING_ROOM)
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="kurve-judge", daemon=True)
+        self.failure: KurveError | None = None
+
+    def __enter__(self) -> "JudgeAlongside":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def offer(self, sample: Sample) -> None:
+        """Hand over a stored sample; dropped when the waiting room is full."""
+        if self.failure is None and not self._queue.full():
+            self._queue.put(sample)
+
+    def _run(self) -> None:
+        try:
+            while batch := self._batch():
+                _judge(batch, self._verifier, self._verdicts, self._problems, self._progress)
+        except KurveError as error:
+            self.failure = error
+
+    def _batch(self) -> list[Sample]:
+        """The samples that wait, at least one; empty when all is done."""
+        batch: list[Sample] = []
+        while not batch or len(batch) < JUDGE_BATCH:
+            try:
+                batch.append(self._queue.get(timeout=_LINGER))
+            except queue.Empty:
+                if batch or self._done.is_set():
+                    break
+        return batch
+
+
+def judge_stored(
+    store: SampleStore,
+    verdicts: VerdictStore,
+    verifier: Verifier,
+    problems: Mapping[str, Problem],
+    *,
+    num_samples: int,
+    progress: Progress | None = None,
+) -> None:
+    """Judge the stored samples of these problems that have no verdict yet, or only a failed one."""
+    missing = {
+        problem_id: frozenset(indices) for problem_id, indices in verdicts.missing(problems, num_samples).items()
+    }
+    stored = store.samples(problem_ids=missing, num_samples=num_samples) if missing else iter(())
+    unjudged = (sample for sample in stored if sample.index in missing[sample.problem_id])
+    for batch in _batches(unjudged):
+        _judge(batch, verifier, verdicts, problems, progress)
+
+
+def _batches(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
+    iterator = iter(samples)
+    while batch := list(islice(iterator, JUDGE_BATCH)):
+        yield batch
+
+
+def _judge(
+    batch: Sequence[Sample],
+    verifier: Verifier,
+    verdicts: VerdictStore,
+    problems: Mapping[str, Problem],
+    progress: Progress | None,
+) -> None:
+    found: list[Verdict] = verifier.verify([(problems[sample.problem_id], sample) for sample in batch])
+    verdicts.append_many(found)
+    if progress is not None:
+        for verdict in found:
+            progress.judged(verdict)

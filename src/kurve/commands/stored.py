@@ -1,0 +1,84 @@
+"""Find a stored evaluation again: its samples, its settings, its benchmark."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from kurve.benchmarks.rows import Benchmark
+from kurve.commands.build import build
+from kurve.commands.sample import EVALUATION
+from kurve.errors import ConfigError, DataError
+from kurve.store import SampleStore
+from kurve.types import Problem
+
+
+def find_store(cfg: DictConfig, reference: str) -> Path:
+    """The folder that `samples=` names: a path, or a fingerprint (or its beginning) under paths.samples.
+
+    Raises:
+        ConfigError: there is no such store, or several.
+    """
+    as_path = Path(reference).expanduser()
+    if (as_path / "spec.json").is_file():
+        return as_path.absolute()
+    root = Path(cfg.paths.samples)
+    found = sorted(path.parent for path in root.glob(f"{reference}*/spec.json")) if reference.isalnum() else []
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ConfigError(f"samples={reference} fits {', '.join(path.name for path in found)}; give more of it")
+    raise ConfigError(
+        f"samples={reference} is neither the folder of a sample store nor a fingerprint under {root}; "
+        "kurve list samples shows what is stored"
+    )
+
+
+def stored_config(folder: Path) -> DictConfig | None:
+    """The config the store was last drawn with; None for a store that was merged or imported."""
+    path = folder / EVALUATION
+    if not path.is_file():
+        return None
+    cfg = OmegaConf.load(path)
+    if not isinstance(cfg, DictConfig):
+        raise DataError(f"{path} is not a kurve config; remove it and name the benchmark: benchmark=...")
+    return cfg
+
+
+def stored_benchmark(cfg: DictConfig, drawn_with: DictConfig | None, store: SampleStore) -> Benchmark:
+    """The benchmark of the samples: the one named on the command line, else the one they were drawn for.
+
+    Problems without a stored sample are left out.
+
+    Raises:
+        ConfigError: none is named and none is on record.
+        DataError: the benchmark cannot be loaded, has none of the stored problems, or asks other questions.
+    """
+    node = cfg.benchmark if cfg.get("benchmark") is not None else drawn_with and drawn_with.get("benchmark")
+    if node is None:
+        raise ConfigError(f"{store.folder} does not say which benchmark it was drawn for; name it: benchmark=...")
+    benchmark: Benchmark = build(node, "benchmark")
+    counts: Mapping[str, int] = store.counts()
+    kept = tuple(problem for problem in benchmark.problems if counts.get(problem.id))
+    if not kept:
+        raise DataError(
+            f"none of the {len(benchmark.problems)} problems of {benchmark.name} ({benchmark.source}) has samples in "
+            f"{store.folder}; its ids look like {', '.join(list(counts)[:3]) or 'nothing: it is empty'}"
+        )
+    _check_questions(store, kept)
+    strata = dict(zip((problem.id for problem in benchmark.problems), benchmark.strata, strict=False))
+    return dataclasses.replace(
+        benchmark, problems=kept, strata=tuple(strata[problem.id] for problem in kept) if strata else ()
+    )
+
+
+def _check_questions(store: SampleStore, problems: Sequence[Problem]) -> None:
+    """Refuse golds for other questions than those that were asked."""
+    asked = {prompt.problem_id: prompt.question for prompt in store.prompts()}
+    changed = [problem.id for problem in problems if asked.get(problem.id, problem.question) != problem.question]
+    if changed:
+        raise DataError(
+            f"{len(changed)} problems ({', '.join(changed[:3])}) ask something else in the benchmark than "
+            f"when they were sampled into {store.folder}; name the data they were drawn from: benchmark.path=..."
+        )

@@ -1,0 +1,145 @@
+"""What a person sees while samples are drawn and judged: a live line on a terminal, plain lines elsewhere."""
+
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self, TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from kurve.types import Outcome, Sample, Verdict
+
+PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
+
+
+def original_stderr() -> TextIO:
+    """A duplicate of stderr that stays on the terminal when the engine's output is sent to a file."""
+    return os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", errors="replace", buffering=1)
+
+
+class Progress:
+    """Counts of one evaluation while it runs; thread-safe. A context manager that owns the display."""
+
+    def __init__(self, *, missing: Mapping[str, int], num_problems: int, stream: TextIO | None = None) -> None:
+        """`missing` is the number of samples still to draw for each problem that lacks some."""
+        self._left = Counter(missing)
+        self._total = sum(missing.values())
+        self._num_problems = num_problems
+        self._problems_done = num_problems - len(missing)
+        self._samples = self._tokens = self._judged = self._correct = 0
+        self._stage = "starting the engine" if self._total else "all samples are stored"
+        self._started = time.monotonic()
+        self._first_request: float | None = None
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._owned = stream is None
+        self._stream = original_stderr() if stream is None else stream
+        self._console = Console(file=self._stream, highlight=False)
+        self._live: Live | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4, transient=True)
+            self._live.start()
+        else:
+            self._thread = threading.Thread(target=self._print_lines, name="kurve-progress", daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        if self._live is not None:
+            self._live.stop()
+        if self._thread is not None:
+            self._thread.join()
+        self._console.print(Text(self.line()), soft_wrap=True)
+        if self._owned:
+            self._stream.close()
+
+    def stage(self, name: str) -> None:
+        """What is going on now, in words."""
+        with self._lock:
+            self._stage = name
+
+    def started_sampling(self) -> None:
+        """The engine takes its first request: tokens/s and time left count from here."""
+        with self._lock:
+            self._first_request = time.monotonic()
+            self._stage = "sampling"
+
+    def sampled(self, sample: Sample) -> None:
+        """One more sample is stored."""
+        with self._lock:
+            self._samples += 1
+            self._tokens += sample.num_tokens
+            self._left[sample.problem_id] -= 1
+            self._problems_done += self._left[sample.problem_id] == 0
+
+    def judged(self, verdict: Verdict) -> None:
+        """One more sample is judged."""
+        with self._lock:
+            self._judged += 1
+            self._correct += verdict.outcome is Outcome.CORRECT
+
+    @property
+    def tokens(self) -> int:
+        """Tokens drawn since the start."""
+        return self._tokens
+
+    @property
+    def sampling_seconds(self) -> float:
+        """Seconds since the engine took its first request; 0 before."""
+        return 0.0 if self._first_request is None else time.monotonic() - self._first_request
+
+    def line(self) -> str:
+        """Where the evaluation stands, in one line."""
+        with self._lock:
+            parts = [f"{self._stage}: problems {self._problems_done}/{self._num_problems}"]
+            if self._total:
+                parts.append(f"samples {self._samples:,}/{self._total:,} ({self._samples / self._total:.0%})")
+            if self._samples and self.sampling_seconds:
+                parts.append(f"{self._tokens / self.sampling_seconds:,.0f} tokens/s")
+            if self._judged:
+                parts.append(
+                    f"correct {self._correct:,} of {self._judged:,} judged ({self._correct / self._judged:.1%})"
+                )
+            parts.append(self._time())
+        return ", ".join(parts)
+
+    def _time(self) -> str:
+        elapsed = time.monotonic() - self._started
+        if not 0 < self._samples < self._total:
+            return f"{_duration(elapsed)} so far"
+        left = self.sampling_seconds / self._samples * (self._total - self._samples)
+        return f"{_duration(left)} left"
+
+    def _render(self) -> Table:
+        grid = Table.grid(padding=(0, 1))
+        share = self._samples / self._total if self._total else 1.0
+        width = 24
+        filled = int(share * width)
+        grid.add_row(Text("━" * filled, "green") + Text("━" * (width - filled), "dim"), Text(self.line()))
+        return grid
+
+    def _print_lines(self) -> None:
+        self._console.print(Text(self.line()), soft_wrap=True)
+        while not self._stop.wait(PLAIN_EVERY):
+            self._console.print(Text(self.line()), soft_wrap=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
