@@ -160,7 +160,7 @@ def test_ctrl_c_exits_130_and_the_samples_stay(tmp_path: Path) -> None:
     _, stderr = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "Traceback" not in stderr
-    [run] = tmp_path.glob("runs/*/run.json")
+    [run] = tmp_path.glob("outputs/tracking/*/run.json")
     assert json.loads(run.read_text(encoding="utf-8"))["status"] == "KILLED"
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
-from rich.console import Console
 
 from kurve.commands import provenance
 from kurve.commands.build import build, plain
@@ -62,8 +61,7 @@ def main(cfg: DictConfig) -> None:
             progress.stage("done")
         report = measure(evaluation, store, verdicts)
         publish(tracker, report, run_dir / "report", todo=todo, store=store.folder)
-        console = Console(highlight=False)
-        show(report, tracker, store=store.folder, folder=run_dir / "report", todo=todo, console=console)
+        show(report, evaluation, tracker, folder=run_dir / "report", todo=todo)
 
 
 def report_settings(node: DictConfig, num_samples: int) -> ReportSettings:

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import platform
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,12 +39,17 @@ class Evaluation:
     config_yaml: str
 
     @property
+    def name(self) -> str:
+        """What a person calls it."""
+        return f"{self.model_name} on {self.benchmark.name}"
+
+    @property
     def run_info(self) -> RunInfo:
         """The run before it starts; its key is the same for the same measurement of the same samples."""
         data = provenance.problems_digest(self.benchmark.problems)
         return RunInfo(
             key=provenance.digest(self.folder.name, data, self.verifier, self._settings_that_count()),
-            name=f"{self.model_name} on {self.benchmark.name}",
+            name=self.name,
             params=provenance.flat_params(self.config),
             tags=self._tags(),
             config_yaml=self.config_yaml,
@@ -139,11 +145,12 @@ def publish(tracker: Tracker, report: Report, folder: Path, *, todo: bool, store
     return files
 
 
-def show(report: Report, tracker: Tracker, *, store: Path, folder: Path, todo: bool, console: Console) -> None:
+def show(report: Report, evaluation: Evaluation, tracker: Tracker, *, folder: Path, todo: bool) -> None:
     """Print the result and where everything is."""
+    console = Console(highlight=False)
     scalars = report.scalars
     tally = report.tally
-    console.print(Text(f"{report.spec.model} on {report.benchmark}", style="bold"))
+    console.print(Text(evaluation.name, style="bold"))
     for key in _pass_keys(scalars):
         interval = f"[{scalars[f'{key}_low']:.1%}, {scalars[f'{key}_high']:.1%}]"
         console.print(Text(f"  {key.replace('pass_at_', 'pass@'):<10} {scalars[key]:>7.1%}  95 % {interval}"))
@@ -158,7 +165,7 @@ def show(report: Report, tracker: Tracker, *, store: Path, folder: Path, todo: b
     console.print(Text("  " + ", ".join(parts)), soft_wrap=True)
     for note in report.notes:
         console.print(Text(f"  note: {note}"), soft_wrap=True)
-    console.print(Text(f"samples  {store}"), soft_wrap=True)
+    console.print(Text(f"samples  {evaluation.folder}"), soft_wrap=True)
     console.print(Text(f"files    {folder}"), soft_wrap=True)
     if tracker.url:
         console.print(Text(f"run      {tracker.url}" + ("" if todo else "  (logged before)")), soft_wrap=True)
@@ -167,5 +174,5 @@ def show(report: Report, tracker: Tracker, *, store: Path, folder: Path, todo: b
 
 
 def _pass_keys(scalars: Mapping[str, float]) -> list[str]:
-    keys = [key for key in scalars if key.startswith("pass_at_") and f"{key}_low" in scalars]
+    keys = [key for key in scalars if re.fullmatch(r"pass_at_\d+", key) and f"{key}_low" in scalars]
     return sorted(keys, key=lambda key: int(key.removeprefix("pass_at_")))

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 from rich.text import Text
 
-from kurve.commands.stored import find_store
+from kurve.commands.sample import write_evaluation
+from kurve.commands.stored import find_store, stored_config
 from kurve.errors import ConfigError
 from kurve.store import merge
 
@@ -21,6 +22,9 @@ def main(cfg: DictConfig) -> None:
         raise ConfigError(f"samples={cfg.samples} must be a list of at least two stores: samples=[first,second]")
     sources = [find_store(cfg, str(reference)) for reference in cfg.samples]
     merged = merge(sources, Path(cfg.paths.samples))
+    drawn_with = next((config for config in map(stored_config, sources) if config is not None), None)
+    if drawn_with is not None:
+        write_evaluation(merged.folder, OmegaConf.to_yaml(drawn_with))
     console = Console(highlight=False)
     console.print(Text(f"samples  {merged.folder}  ({merged.samples:,} from {len(sources)} stores)"), soft_wrap=True)
     console.print(Text(f"next:    kurve report samples={merged.folder.name}"), soft_wrap=True)

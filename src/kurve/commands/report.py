@@ -4,7 +4,6 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from kurve.commands import provenance
 from kurve.commands.build import build, plain
@@ -52,7 +51,7 @@ def main(cfg: DictConfig) -> None:
                 judge_stored(store, verdicts, verifier, problems, num_samples=num_samples)
             report = measure(evaluation, store, verdicts)
             publish(tracker, report, run_dir / "report", todo=todo, store=folder)
-    show(report, tracker, store=folder, folder=run_dir / "report", todo=todo, console=Console(highlight=False))
+    show(report, evaluation, tracker, folder=run_dir / "report", todo=todo)
 
 
 def _num_samples(cfg: DictConfig, store: SampleStore, ids: list[str]) -> int:
