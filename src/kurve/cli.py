@@ -91,7 +91,7 @@ def _run_hydra(command: str, arguments: Sequence[str]) -> int:
 
     asked_for_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    argv, sys.argv = sys.argv, ["kurve", *arguments]
+    argv, sys.argv = sys.argv, ["kurve", *_with_choices_for_help(command, arguments)]
     try:
         hydra.main(version_base="1.3", config_path="pkg://kurve.conf", config_name=command)(task)()
     except (HydraException, OmegaConfBaseException) as error:
@@ -109,6 +109,17 @@ def _run_hydra(command: str, arguments: Sequence[str]) -> int:
     if failures:
         raise failures[0]
     return 0
+
+
+def _with_choices_for_help(command: str, arguments: Sequence[str]) -> list[str]:
+    """Hydra composes the config before it shows help, so help needs a model and a benchmark to show it with."""
+    if command not in ("evaluate", "sample") or not {"-h", "--help"} & set(arguments):
+        return list(arguments)
+    examples = {"model": "smollm2_135m_instruct", "benchmark": "arithmetic"}
+    missing = [
+        f"{key}={value}" for key, value in examples.items() if not any(a.startswith(f"{key}=") for a in arguments)
+    ]
+    return [*arguments, *missing]
 
 
 def register_resolvers() -> None:

@@ -45,7 +45,7 @@ def test_a_bad_setting_is_refused(kurve: RunKurve, tmp_path: Path, overrides: li
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("", ["problems.jsonl", "empty"]),
+        ("", ["problems.jsonl", "no rows"]),
         (json.dumps(ROW) + "\n{not json\n", ["problems.jsonl", "2"]),
         (json.dumps({"question": "?"}) + "\n", ["problems.jsonl", "answer"]),
         ((json.dumps(ROW) + "\n") * 2, ["problems.jsonl", "2"]),

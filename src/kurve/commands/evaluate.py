@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from kurve.commands import provenance
 from kurve.commands.build import build, plain
 from kurve.commands.measure import Evaluation, measure, publish, show, tracked
-from kurve.commands.plan import make_plan
+from kurve.commands.plan import MAX_SAMPLES, make_plan, whole
 from kurve.commands.sample import open_store, prepare, stop_on_sigterm
 from kurve.commands.stages import JudgeAlongside, draw, judge_stored, verdict_set
 from kurve.progress import Progress
@@ -25,9 +25,10 @@ def main(cfg: DictConfig) -> None:
     Raises:
         KurveError: a user's mistake or a failure, in words; what was sampled is stored.
     """
-    settings = report_settings(cfg.report, int(cfg.num_samples))
+    num_samples = whole(cfg.num_samples, "num_samples", least=1, most=MAX_SAMPLES)
+    settings = report_settings(cfg.report, num_samples)
     plan = make_plan(cfg)
-    verifier: Verifier = build(cfg.verifier, "verifier", cache=Path(cfg.paths.cache) / "grades")
+    verifier: Verifier = build(cfg.verifier, "verifier")
     tracker: Tracker = build(cfg.tracker, "tracker")
     tracker.check()
     run_dir = Path(HydraConfig.get().runtime.output_dir)

@@ -51,13 +51,13 @@ def make_plan(cfg: DictConfig) -> Plan:
         ConfigError: a setting is wrong or contradicts another.
         DataError: the benchmark's data is malformed.
     """
-    seed = _whole(cfg.seed, "seed", least=0)
+    seed = whole(cfg.seed, "seed", least=0)
     decoding: Decoding = build(cfg.sampling, "sampling")
     decoding = dataclasses.replace(decoding, stop=tuple(decoding.stop))
     _check_decoding(decoding)
     template: Template = build(cfg.prompt, "prompt")
     decoding = dataclasses.replace(decoding, stop=tuple(dict.fromkeys((*decoding.stop, *template.stop))))
-    num_samples = _whole(cfg.num_samples, "num_samples", least=1, most=MAX_SAMPLES)
+    num_samples = whole(cfg.num_samples, "num_samples", least=1, most=MAX_SAMPLES)
     if decoding.temperature == 0 and num_samples > 1:
         raise ConfigError(
             f"sampling.temperature is 0 and num_samples is {num_samples}: greedy decoding draws the same sample "
@@ -128,14 +128,19 @@ def _check_decoding(decoding: Decoding) -> None:
             raise ConfigError(f"sampling.{key} is {value!r}; it must be a number {expected}")
     if decoding.top_p == 0:
         raise ConfigError("sampling.top_p is 0, which leaves no token; use 1 to switch it off")
-    _whole(decoding.top_k, "sampling.top_k", least=0)
-    _whole(decoding.max_tokens, "sampling.max_tokens", least=1)
+    whole(decoding.top_k, "sampling.top_k", least=0)
+    whole(decoding.max_tokens, "sampling.max_tokens", least=1)
     for stop in decoding.stop:
         if not isinstance(stop, str) or not stop:
             raise ConfigError(f"sampling.stop holds {stop!r}; it must be a list of non-empty strings")
 
 
-def _whole(value: object, key: str, *, least: int, most: int | None = None) -> int:
+def whole(value: object, key: str, *, least: int, most: int | None = None) -> int:
+    """The value of a setting that must be a whole number.
+
+    Raises:
+        ConfigError: it is none, or out of range.
+    """
     limit = f"from {least} to {most:,}" if most is not None else f"{least} or more"
     if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
         raise ConfigError(f"{key} is {value!r}; it must be a whole number, {limit}")

@@ -24,7 +24,7 @@ def main(cfg: DictConfig) -> None:
         KurveError: there is no such store, it does not fit the benchmark, or the tracker cannot be reached.
     """
     folder = find_store(cfg, str(cfg.samples))
-    verifier: Verifier = build(cfg.verifier, "verifier", cache=Path(cfg.paths.cache) / "grades")
+    verifier: Verifier = build(cfg.verifier, "verifier")
     tracker: Tracker = build(cfg.tracker, "tracker")
     drawn_with = stored_config(folder)
     run_dir = Path(HydraConfig.get().runtime.output_dir)
@@ -33,8 +33,7 @@ def main(cfg: DictConfig) -> None:
         num_samples = _num_samples(cfg, store, [problem.id for problem in benchmark.problems])
         settings = report_settings(cfg.report, num_samples)
         tracker.check()
-        config = OmegaConf.merge(drawn_with or {}, cfg, {"num_samples": num_samples})
-        assert isinstance(config, DictConfig)
+        config = _config(drawn_with, cfg, num_samples)
         evaluation = Evaluation(
             benchmark=benchmark,
             spec=store.spec,
@@ -52,6 +51,14 @@ def main(cfg: DictConfig) -> None:
             report = measure(evaluation, store, verdicts)
             publish(tracker, report, run_dir / "report", todo=todo, store=folder)
     show(report, evaluation, tracker, folder=run_dir / "report", todo=todo)
+
+
+def _config(drawn_with: DictConfig | None, cfg: DictConfig, num_samples: int) -> DictConfig:
+    """The settings of the drawing with those of this report on top."""
+    given = {key: cfg[key] for key in cfg if cfg[key] is not None}
+    config = OmegaConf.merge(drawn_with or {}, given, {"num_samples": num_samples})
+    assert isinstance(config, DictConfig)
+    return config
 
 
 def _num_samples(cfg: DictConfig, store: SampleStore, ids: list[str]) -> int:

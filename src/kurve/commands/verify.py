@@ -1,7 +1,6 @@
 """`kurve verify`: judge stored samples; no model is needed."""
 
 from collections import Counter
-from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -24,7 +23,7 @@ def main(cfg: DictConfig) -> None:
         KurveError: there is no such store, or it does not fit the benchmark.
     """
     folder = find_store(cfg, str(cfg.samples))
-    verifier: Verifier = build(cfg.verifier, "verifier", cache=Path(cfg.paths.cache) / "grades")
+    verifier: Verifier = build(cfg.verifier, "verifier")
     with stop_on_sigterm(), SampleStore.open_folder(folder) as store:
         benchmark = stored_benchmark(cfg, stored_config(folder), store)
         problems = {problem.id: problem for problem in benchmark.problems}
