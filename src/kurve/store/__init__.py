@@ -1,0 +1,35 @@
+"""Append-only stores of samples and verdicts, addressed by the fingerprint of the sampling settings.
+
+One folder `<root>/<fingerprint>/` holds everything drawn under one `SamplingSpec`:
+
+    spec.json                       the settings
+    prompts-0000.jsonl              what was sent for each problem, and its digest
+    samples-0000.jsonl.zst  .index  a sealed segment, and which samples it holds
+    samples-0001.jsonl              the segment in use, plain text
+    verdicts-<verifier>-0000.jsonl  judgements of one verifier
+    samples.lock, verdicts-<verifier>.lock
+
+A line is one JSON object, pure ASCII, ending in its own CRC-32; the keys are listed in `records`. What `append`
+has returned from survives `kill -9` of the process; the disk is told to keep it every five seconds while samples come,
+and on closing, so a power failure costs the last few seconds of samples.
+"""
+
+from kurve.store.listing import StoreInfo, VerdictInfo, list_stores
+from kurve.store.merging import MergeResult, merge
+from kurve.store.records import StoredPrompt, prompt_digest
+from kurve.store.samples import SampleStore
+from kurve.store.spec import fingerprint
+from kurve.store.verdicts import VerdictStore
+
+__all__ = [
+    "MergeResult",
+    "SampleStore",
+    "StoreInfo",
+    "StoredPrompt",
+    "VerdictInfo",
+    "VerdictStore",
+    "fingerprint",
+    "list_stores",
+    "merge",
+    "prompt_digest",
+]

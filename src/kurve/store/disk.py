@@ -1,0 +1,56 @@
+"""Writing files so that a crash leaves the old one or the new one, and saying what a failure means."""
+
+import errno
+import os
+from pathlib import Path
+
+from kurve.errors import StoreError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def disk_error(error: OSError, path: Path, doing: str) -> StoreError:
+    """The StoreError for a failed operation on `path`: what failed and what to do next."""
+    what = f"cannot {doing} {path}: {error.strerror or error}"
+    if error.errno in _FULL:
+        return StoreError(
+            f"{what}; what was stored before is intact: free some space (or raise the quota or file size limit) "
+            "and start again, only what is missing is drawn"
+        )
+    if error.errno in _FORBIDDEN:
+        return StoreError(f"{what}; make the folder writable for this user or choose another folder for the stores")
+    return StoreError(f"{what}; check the disk, then start again: only what is missing is drawn")
+
+
+def write_atomically(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Replace the file whole, or leave it as it was.
+
+    Raises:
+        OSError: it could not be written; the half-written copy is gone.
+    """
+    half = path.with_name(path.name + ".tmp")
+    try:
+        with half.open("wb") as file:
+            file.write(data)
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        half.replace(path)
+    except OSError:
+        half.unlink(missing_ok=True)
+        raise
+    if sync:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and new files in `folder` survive a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot sync a folder
+            raise
+    finally:
+        os.close(descriptor)
