@@ -1,0 +1,94 @@
+"""Logging a 1,024-point curve to an MLflow server on loopback, against one `log_metric` a point."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+
+from kurve.tracking import report_points
+from mlflow_plugins.kurve.tracker import CURVE_POINTS, MlflowTracker
+from tests.mlflow_plugins.servers import Server
+from tests.tracking_samples import report, run_info
+
+NUM_POINTS = 1024
+
+
+def run(quick: bool = False) -> list[dict[str, object]]:
+    """Rows of name, ratio, goal and detail; `log_metric` is timed on some of the points and scaled."""
+    timed, repeats = (64, 1) if quick else (256, 3)
+    with _server() as server:
+        tracker = MlflowTracker(uri=server.uri, experiment="bench")
+        tracker.start(run_info())
+        client = MlflowClient(server.uri)
+        single = _log_metric_seconds(client, tracker, timed) * NUM_POINTS / timed
+        batch = _best(repeats, lambda: _log_batch_seconds(client, tracker))
+        ours = _best(repeats, lambda: _report_seconds(server.uri, server.folder))
+    natively = len([p for p in report_points(report(NUM_POINTS), per_curve=CURVE_POINTS)[0] if p.step])
+    baseline = f"{single:.2f} s for {NUM_POINTS} log_metric calls ({timed} timed, scaled)"
+    return [
+        {
+            "name": "log a 1,024-point curve",
+            "ratio": single / ours,
+            "goal": 30.0,
+            "detail": f"{baseline} / {ours:.3f} s for log_report: {natively} points natively (curve and band), "
+            f"scalars, the whole curve as a file, description and saved view",
+        },
+        {
+            "name": "1,024 points by one log_batch",
+            "ratio": single / batch,
+            "goal": None,
+            "detail": f"{baseline} / {batch:.3f} s for the same {NUM_POINTS} points; like for like, no file, no band",
+        },
+    ]
+
+
+@contextmanager
+def _server() -> Iterator[Server]:
+    with tempfile.TemporaryDirectory(prefix="kurve-bench-") as folder:
+        server = Server(Path(folder))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def _best(repeats: int, seconds: Callable[[], float]) -> float:
+    return min(seconds() for _ in range(repeats))
+
+
+def _log_metric_seconds(client: MlflowClient, tracker: MlflowTracker, count: int) -> float:
+    started = time.perf_counter()
+    for k in range(1, count + 1):
+        client.log_metric(tracker.run_id, "bench/single", k / NUM_POINTS, step=k)
+    return time.perf_counter() - started
+
+
+def _log_batch_seconds(client: MlflowClient, tracker: MlflowTracker) -> float:
+    now = time.time_ns() // 1_000_000
+    points = [Metric(f"bench/batch-{now}", k / NUM_POINTS, now, k) for k in range(1, NUM_POINTS + 1)]
+    started = time.perf_counter()
+    client.log_batch(tracker.run_id, metrics=points, synchronous=True)
+    return time.perf_counter() - started
+
+
+def _report_seconds(uri: str, folder: Path) -> float:
+    """A run of its own each time: a repeated report would find its points there."""
+    whole = report(NUM_POINTS)
+    (curve,) = whole.curves
+    file = folder / "curve.json"
+    file.write_text(str({"k": curve.k.tolist(), "value": curve.value.tolist()}))
+    tracker = MlflowTracker(uri=uri, experiment="bench", new_run=True)
+    tracker.start(run_info())
+    started = time.perf_counter()
+    tracker.log_report(whole, [file])
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    for row in run():
+        print(f"{row['name']}: {row['ratio']:.1f}x (goal {row['goal']}); {row['detail']}")

@@ -1,0 +1,269 @@
+"""Reach a tracking server or database: its address, a quick look before the work, short retries, one kind of error."""
+
+import fcntl
+import logging
+import os
+import re
+import shlex
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import requests
+import sqlalchemy
+import urllib3
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from sqlalchemy.engine import URL, make_url
+
+from kurve.errors import TrackingError
+
+LOCK_TIMEOUT = 120  # seconds; what is done under the lock takes well under one
+
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+_AUTH_CODES = {"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED"}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where runs go."""
+
+    uri: str  # as MLflow takes it; never relative
+    shown: str  # the same without password, for people
+    kind: str  # http, sqlite, database (any other) or other (a plugin's scheme)
+    artifacts: Path | None  # where new experiments keep files, when no server decides it
+    secret: str = ""  # the password, to be blotted out of messages
+
+    @property
+    def browser(self) -> str:
+        """Base of the pages a person opens; a database needs `mlflow server` on its usual port."""
+        return self.shown.rstrip("/") if self.kind == "http" else "http://127.0.0.1:5000"
+
+    @property
+    def server_command(self) -> str:
+        """What starts a server on a database; empty for a server."""
+        return "" if self.kind == "http" else f"mlflow server --backend-store-uri {shlex.quote(self.shown)}"
+
+
+def resolve(uri: str | None, folder: Path) -> Address:
+    """The address that `uri` means, or MLFLOW_TRACKING_URI, or `mlflow.db` in `folder`.
+
+    Raises:
+        TrackingError: a folder, an in-memory database or something that is no URI.
+    """
+    given = (uri or os.environ.get("MLFLOW_TRACKING_URI", "")).strip()
+    if not given:
+        return _sqlite_file(folder / "mlflow.db", "")
+    scheme = urlsplit(given).scheme
+    if scheme in ("http", "https"):
+        return _server(given)
+    if scheme.partition("+")[0] in _DATABASES:
+        return _database(given, folder)
+    if given.startswith("databricks"):
+        return Address(given, given, "other", None)
+    if scheme in ("", "file") and os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() not in ("1", "true"):
+        raise TrackingError(
+            f"tracker.uri or MLFLOW_TRACKING_URI is {given!r}, a folder, where MLflow no longer keeps runs; "
+            f"use sqlite:///{(folder / 'mlflow.db')}, a server's http address, or tracker=dir"
+        )
+    return Address(given, given, "other", None)
+
+
+def connect(address: Address, timeout: int) -> MlflowClient:
+    """A client of a destination that answers within about `timeout` seconds.
+
+    MLflow itself tries a database ten times (over 100 s), so that one is opened by hand first.
+
+    Raises:
+        whatever `errors_of` translates.
+    """
+    if address.kind in ("sqlite", "database"):
+        _open_once(address, timeout)
+    client = MlflowClient(tracking_uri=address.uri, registry_uri=address.uri)
+    client.search_experiments(max_results=1)
+    return client
+
+
+@contextmanager
+def talking(address: Address, action: str, *, timeout: int, retries: int, ask_user: bool = True) -> Iterator[None]:
+    """Short requests, quiet MLflow, one process at a time on SQLite, and TrackingError for all that goes wrong.
+
+    Args:
+        address: where to.
+        action: what is being done, for the message ("cannot <action> at ...").
+        timeout: seconds for a request.
+        retries: of a request, after 0, 2, 4, ... seconds.
+        ask_user: MLFLOW_HTTP_REQUEST_* that are set already win.
+    """
+    settings = {
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": timeout,
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": retries,
+        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": 1,
+    }
+    if ask_user:
+        settings = {name: value for name, value in settings.items() if name not in os.environ}
+    # MLflow prints a link of its own to stdout when a run ends.
+    settings["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = 1
+    with ExitStack() as stack:
+        stack.enter_context(errors_of(address, action))
+        stack.enter_context(_environment({name: str(value) for name, value in settings.items()}))
+        stack.enter_context(_quiet())
+        stack.enter_context(_turn(address))
+        yield
+
+
+@contextmanager
+def errors_of(address: Address, action: str) -> Iterator[None]:
+    """Turn what MLflow, HTTP, the database and the file system raise into TrackingError."""
+    try:
+        yield
+    except (
+        MlflowException,
+        requests.RequestException,
+        urllib3.exceptions.HTTPError,
+        sqlalchemy.exc.SQLAlchemyError,
+        ImportError,  # the database's driver
+        UnicodeError,  # a host name that cannot be encoded
+        OSError,
+    ) as error:
+        raise TrackingError(_message(address, action, error)) from error
+
+
+def _server(uri: str) -> Address:
+    parts = urlsplit(uri)
+    host = parts.netloc.rpartition("@")[2]
+    if not host:
+        raise TrackingError(f"tracker.uri is {uri!r}, which names no host; write http://host:port")
+    secret = parts.password or ""
+    shown = urlunsplit((parts.scheme, host, parts.path, "", ""))
+    return Address(uri.rstrip("/"), shown, "http", None, unquote(secret))
+
+
+def _database(uri: str, folder: Path) -> Address:
+    try:
+        url = make_url(uri)
+    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
+        raise TrackingError(f"tracker.uri is no database address ({error}); write e.g. sqlite:////path/db") from error
+    if url.drivername == "postgresql" and find_spec("psycopg") is None and find_spec("psycopg2") is not None:
+        # SQLAlchemy 2.1 takes psycopg for the driver of a bare postgresql://, MLflow's own advice is psycopg2.
+        url, uri = url.set(drivername="postgresql+psycopg2"), uri.replace("postgresql:", "postgresql+psycopg2:", 1)
+    if not url.drivername.startswith("sqlite"):
+        return Address(uri, url.render_as_string(), "database", folder / "mlartifacts", str(url.password or ""))
+    if url.database in (None, "", ":memory:"):
+        raise TrackingError(f"tracker.uri is {uri!r}, an in-memory database that ends with the process; name a file")
+    return _sqlite_file(folder / str(url.database), f"?{uri.partition('?')[2]}" if url.query else "")
+
+
+def _sqlite_file(path: Path, query: str) -> Address:
+    if {"?", "%"} & set(str(path)):  # libraries disagree on how to escape them, and would make another folder
+        raise TrackingError(f"a database address cannot hold a '?' or '%', got {path}; set tracker.uri to another path")
+    whole = f"sqlite:///{path.absolute()}{query}"
+    return Address(whole, whole, "sqlite", path.absolute().parent / "mlartifacts")
+
+
+def _open_once(address: Address, timeout: int) -> None:
+    url: URL = make_url(address.uri)
+    if address.kind == "sqlite":
+        path = Path(str(url.database))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(f"{path} is read-only")
+    arguments = {"connect_timeout": timeout} if url.drivername.startswith(("postgresql", "mysql")) else {}
+    engine = sqlalchemy.create_engine(url, connect_args=arguments, poolclass=sqlalchemy.pool.NullPool)
+    try:
+        with engine.connect() as connection:
+            sqlalchemy.inspect(connection).has_table("alembic_version")
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _turn(address: Address) -> Iterator[None]:
+    """One kurve process at a time on a database of this machine.
+
+    Several that create the tables of a new one at once fail each other, and SQLite refuses a reader that wants to
+    write while another one does. Servers do this by themselves.
+    """
+    if address.kind not in ("sqlite", "database"):
+        yield
+        return
+    with _lock_file(address).open("a") as lock:
+        deadline = time.monotonic() + LOCK_TIMEOUT
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+        yield
+
+
+def _lock_file(address: Address) -> Path:
+    if address.kind == "sqlite":
+        path = Path(str(make_url(address.uri).database))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.with_name(f"{path.name}.lock")
+    digest = sha256(address.uri.encode("utf-8", "replace")).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"kurve-{os.getuid()}-{digest}.lock"
+
+
+@contextmanager
+def _environment(settings: dict[str, str]) -> Iterator[None]:
+    """MLflow reads its request settings from the environment at each call; the user's values come back."""
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """MLflow, Alembic and urllib3 tell of each retry, migration and traceback; our one error says it."""
+    loggers = [logging.getLogger(name) for name in ("mlflow", "mlflow.store.db.utils", "alembic", "urllib3")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _message(address: Address, action: str, error: BaseException) -> str:
+    text = re.sub(r"\s+", " ", str(error))[:600].strip()
+    for hidden in filter(None, (address.uri if address.uri != address.shown else "", address.secret)):
+        text = text.replace(hidden, "***")
+    return f"cannot {action} at {address.shown}: {text}; {_remedy(address, error)}"
+
+
+def _remedy(address: Address, error: BaseException) -> str:
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    code = getattr(error, "error_code", "")
+    elsewhere = "or keep files only with tracker=dir, or nothing with tracker=none"
+    if status in (401, 403) or code in _AUTH_CODES:
+        return (
+            "the server refuses this user: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or "
+            f"MLFLOW_TRACKING_TOKEN) to one who may write to the experiment, {elsewhere}"
+        )
+    if address.kind == "http":
+        return f"start the server or name a running one with tracker.uri or MLFLOW_TRACKING_URI, {elsewhere}"
+    if isinstance(error, ImportError):
+        return f"install the database's Python driver, {elsewhere}"
+    if address.kind == "sqlite":
+        return f"make the file and its folder writable, or name another with tracker.uri=sqlite:////path, {elsewhere}"
+    return f"start the database or name another with tracker.uri or MLFLOW_TRACKING_URI, {elsewhere}"

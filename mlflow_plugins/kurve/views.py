@@ -1,0 +1,167 @@
+"""The saved chart view of an experiment: pass@k over log k for all its runs, and bars of pass@1.
+
+MLflow has no API for it. A view is one experiment tag, `mlflow.sharedViewState.<id>`, whose value is JSON with the
+name and the deflated state of the page. The format is private, so it is written only for the versions it was
+looked at with, and a browser test keeps watch. Ours has the id `kurve`; views that people saved are not touched.
+"""
+
+import base64
+import binascii
+import json
+import logging
+import time
+import zlib
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+from uuid import NAMESPACE_URL, uuid5
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
+
+VIEW_TAG = "mlflow.sharedViewState.kurve"
+MAX_VIEW_TAG = 20_000  # characters of an experiment tag
+OLDEST, NEWEST = (3, 15), (3, 18)  # minor versions of the server whose format is known
+
+_PREFIX = "deflate;"
+_MAX_STATE = 1_000_000  # bytes; a larger one was not written by this module
+_log = logging.getLogger(__name__)
+
+
+def view_url(browser: str, experiment_id: str) -> str:
+    """Where a person sees the view."""
+    return f"{browser}/#/experiments/{quote(experiment_id)}/runs?viewStateShareKey=kurve&compareRunsMode=CHART"
+
+
+def save_view(client: MlflowClient, experiment_id: str, benchmark: str, bars: Sequence[str]) -> bool:
+    """Add a benchmark's charts to the experiment's view; what is there already, and its edits, stay.
+
+    Args:
+        client: of the server or database.
+        experiment_id: whose view.
+        benchmark: prefix of its metrics.
+        bars: metrics to draw as bars, with the prefix.
+
+    Returns:
+        Whether the view holds the benchmark now; False for unknown server versions and a full view.
+    """
+    version = server_version(client)
+    if not OLDEST <= version <= NEWEST:
+        _log.info("no saved chart view: its format is not known for MLflow %s", ".".join(map(str, version)))
+        return False
+    for _ in range(3):  # another run may write its own benchmark between our reading and writing
+        before = client.get_experiment(experiment_id).tags.get(VIEW_TAG)
+        state = read_view(before)
+        if not add_benchmark(state, benchmark, bars):
+            return True
+        value = write_view(state)
+        if len(value) > MAX_VIEW_TAG:
+            _log.warning("the saved chart view is full; it stays without %s", benchmark)
+            return False
+        client.set_experiment_tag(experiment_id, VIEW_TAG, value)
+    return True
+
+
+def server_version(client: MlflowClient) -> tuple[int, int]:
+    """Major and minor version of the server, or of this MLflow for a database; (0, 0) if it does not tell."""
+    version = str(mlflow.__version__)
+    if client.tracking_uri.startswith(("http://", "https://")):
+        try:
+            answer = http_request(get_default_host_creds(client.tracking_uri), "/version", "GET")
+        except MlflowException:
+            return 0, 0
+        version = answer.text if answer.status_code == 200 else ""
+    parts = version.strip().split(".")
+    return (int(parts[0]), int(parts[1])) if len(parts) > 1 and parts[0].isdigit() and parts[1].isdigit() else (0, 0)
+
+
+def read_view(value: str | None) -> dict[str, Any]:
+    """The page state in the tag's value; a new one when there is none or it cannot be read."""
+    try:
+        blob = json.loads(value or "")["state"]
+        unpacked = zlib.decompressobj().decompress(base64.b64decode(blob.removeprefix(_PREFIX)), _MAX_STATE)
+        state = json.loads(unpacked)
+        if isinstance(state["compareRunCharts"], list) and isinstance(state["compareRunSections"], list):
+            return dict(state)
+    except (ValueError, KeyError, TypeError, AttributeError, zlib.error, binascii.Error):
+        pass
+    return _empty()
+
+
+def write_view(state: dict[str, Any]) -> str:
+    """The tag's value for a page state."""
+    packed = base64.b64encode(zlib.compress(json.dumps(state).encode(), 9)).decode()
+    view = {"name": "pass@k (kurve)", "createdAt": time.time_ns() // 1_000_000, "state": _PREFIX + packed}
+    return json.dumps(view)
+
+
+def add_benchmark(state: dict[str, Any], benchmark: str, bars: Sequence[str]) -> bool:
+    """Append the charts that are not in the state yet, a chart that a person deleted included; whether any was."""
+    section = str(uuid5(NAMESPACE_URL, f"kurve/{benchmark}"))
+    curve = f"{benchmark}/pass_at_k"
+    charts = [
+        _line(section, [curve]),
+        *(_bar(section, key) for key in bars),
+        _line(section, [curve, f"{curve}_low", f"{curve}_high"]),
+        # MLflow adds a chart for each metric without one, unless the view says that it was removed.
+        *(_line(section, [f"{curve}_{edge}"]) | {"deleted": True} for edge in ("low", "high")),
+    ]
+    known = {chart.get("uuid") for chart in state["compareRunCharts"] if isinstance(chart, dict)}
+    new = [chart for chart in charts if chart["uuid"] not in known]
+    state["compareRunCharts"] += new
+    if new and all(entry.get("uuid") != section for entry in state["compareRunSections"]):
+        layout = {"uuid": section, "name": benchmark, "display": True, "isReordered": True}
+        state["compareRunSections"].append(layout | {"columns": 2, "cardHeight": 420})
+    return bool(new)
+
+
+def _empty() -> dict[str, Any]:
+    return {
+        "selectedColumns": ["attributes.`Source`", "attributes.`Dataset`"],
+        "compareRunCharts": [],
+        "compareRunSections": [],
+        "runsHiddenMode": "SHOW_ALL",
+        "viewMaximized": False,
+        "runListHidden": False,
+        "isAccordionReordered": True,
+        "groupBy": None,
+        "groupsExpanded": {},
+        "useGroupedValuesInCharts": True,
+        "hideEmptyCharts": True,
+        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
+    }
+
+
+def _card(section: str, kind: str, keys: Sequence[str]) -> dict[str, Any]:
+    return {
+        "uuid": str(uuid5(NAMESPACE_URL, f"kurve/{kind}/{'+'.join(keys)}")),
+        "type": kind,
+        "metricSectionId": section,
+        "deleted": False,
+        "isGenerated": False,
+        "runsCountToCompare": 20,
+        "metricKey": keys[0],
+    }
+
+
+def _line(section: str, keys: Sequence[str]) -> dict[str, Any]:
+    return _card(section, "LINE", keys) | {
+        "selectedMetricKeys": list(keys),
+        "lineSmoothness": 0,
+        "xAxisScaleType": "log",
+        "scaleType": "linear",
+        "xAxisKey": "step",
+        "range": {},
+        "yAxisKey": "metric",
+        "yAxisExpressions": [],
+        "selectedXAxisMetricKey": "",
+        "useGlobalXaxisKey": False,
+        "useGlobalLineSmoothing": False,
+    }
+
+
+def _bar(section: str, key: str) -> dict[str, Any]:
+    return _card(section, "BAR", [key])
