@@ -7,7 +7,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from kurve.commands import provenance
-from kurve.commands.build import build, plain
+from kurve.commands.build import build
 from kurve.commands.measure import Evaluation, measure, publish, show, tracked
 from kurve.commands.plan import MAX_SAMPLES, make_plan, whole
 from kurve.commands.sample import open_store, prepare, stop_on_sigterm
@@ -44,8 +44,7 @@ def main(cfg: DictConfig) -> None:
             folder=store.folder,
             verifier=judged_by,
             settings=settings,
-            config=plain(cfg),
-            config_yaml=provenance.config_yaml(cfg),
+            config=provenance.recorded(cfg),
         )
         sampler, missing = prepare(cfg, plan, store, log=run_dir / "engine.log")
         todo = stack.enter_context(tracked(tracker, evaluation))

