@@ -101,3 +101,23 @@ def test_the_time_is_linear_in_the_length(unit: str) -> None:
 
     seconds(1000)
     assert seconds(400_000) < 12 * max(seconds(100_000), 0.05)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("<think>3 or 4?</think> <answer>5</answer>", "5"),
+        ("<think>so</think> <answer> 5", "5"),
+        (r"<answer> $\frac{1}{2}$ </answer>", r"\frac{1}{2}"),
+        (r"<answer>the value is \boxed{7}</answer>", "7"),
+        ("the answer is 3 <answer>5</answer>", "5"),
+    ],
+)
+def test_the_tags_of_the_r1_template_hold_the_answer(text: str, expected: str) -> None:
+    found = extract(text)
+    assert found is not None
+    assert found.text == expected
+
+
+def test_empty_tags_hold_no_answer() -> None:
+    assert extract("<answer> </answer>") is None

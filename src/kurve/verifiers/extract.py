@@ -2,8 +2,9 @@ r"""Read the answer out of a response, in time linear in its length.
 
 The order is math-verify's: a final box or 'final answer is', whichever ends later; then `answer:`, then `answer`, then
 the last formula or number. What is handed on is the box's content, or the few lines in which math-verify's own patterns
-then find the value. Differences on purpose: a closed box counts even where a later one is left open or empty; GSM8K's
-`#### x` comes before a mere 'answer'; of a loop of more than 16 neighbouring boxes only the last counts.
+then find the value. Differences on purpose: a closed box counts even where a later one is open or empty; what stands
+in `<answer>` tags (the R1 template; its stop string takes the closing tag away) comes before other words, then GSM8K's
+`#### x`, then a mere 'answer'; of a loop of more than 16 neighbouring boxes only the last counts.
 """
 
 import re
@@ -24,6 +25,8 @@ _LOOSE = re.compile(rf"answer(?:.{{0,50}}?(?<=[\s=:]){_VALUE}|.{{0,100}}=\s{{0,9
 _IS = re.compile(r"\s{1,9}is\b", re.IGNORECASE)
 _HASHES = re.compile(r"####\s{0,9}(\$[^$\n]{1,300}\$|[-+$€£\d.,/%\\ ]{1,300})")
 _CANDIDATE = re.compile(r"(?:^|[\s=])(?:\*\*)?[$€£¥₹]?-?\(?-?\.?\d|\$[^$]|\\\)|\\\]|\$\$|\\frac|\]\s")
+_TAG = "<answer>"
+_WORDS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")  # of a sentence; LaTeX commands are none
 
 _MAX_BOXES = 16
 _WINDOW = 700
@@ -55,6 +58,9 @@ def extract(text: str) -> Extraction | None:
 
 
 def _weaker(text: str) -> list[Extraction | None]:
+    tagged = _in_tags(text)
+    if tagged is not None:
+        return [tagged]
     hashes = _after_hashes(text)
     if hashes is not None:
         return [hashes]
@@ -145,6 +151,22 @@ def _ended(rest: str) -> bool:
         if rest.startswith(opening) and not rest[1:2].isdigit():
             return closing in rest[len(opening) :]
     return re.match(r"\S+\s|\$[^$]*\$", rest) is not None
+
+
+def _in_tags(text: str) -> Extraction | None:
+    """What the last `<answer>` tag holds: a bare value as it is, a sentence as a passage to search."""
+    at = text.rfind(_TAG)
+    if at < 0:
+        return None
+    opening = at + len(_TAG)
+    closing = text.find("</answer>", opening)
+    content = text[opening : closing if closing >= 0 else len(text)].strip()
+    if not any(character.isalnum() for character in content):
+        return None
+    bare = content.strip("$ *").removeprefix("\\(").removesuffix("\\)").strip()
+    if len(bare) <= _WINDOW and "\n" not in bare and "$" not in bare and not _WORDS.search(bare):
+        return Extraction(bare, boxed=True, explicit=closing >= 0)
+    return Extraction(content[-_TAIL:], boxed=False, explicit=closing >= 0)
 
 
 def _after_hashes(text: str) -> Extraction | None:

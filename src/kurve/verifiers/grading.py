@@ -98,7 +98,7 @@ def _boxed(answer: str) -> str:
 
 
 def _parse_gold(values: tuple[str, ...], unit: str, tolerance: float | None) -> Gold:
-    joined = ",".join(values)
+    joined = ", ".join(values)  # without the space, "100,200" would be one number
     whole = [parsed for reading in _readings(joined, unit, boxed=True) if (parsed := _parse(reading))]
     parts = [_parse(_boxed(rewrite_e_notation(value))) for value in values]
     problem = "" if whole and all(parts) else f"math-verify finds no value in {joined[:200]!r}"
