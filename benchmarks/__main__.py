@@ -11,9 +11,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import Row
 from kurve import __version__
 
-MODULES = ("passk", "tracking", "grading", "sampling")
+MODULES = ("passk", "tracking", "grading", "sampling", "overlap")
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 COLUMNS = ("what", "measured", "goal", "met", "how")
 
@@ -21,32 +22,24 @@ COLUMNS = ("what", "measured", "goal", "met", "how")
 def main() -> None:
     """Measure, print, write the page; exit code 1 when a goal is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("only", nargs="*", choices=[*MODULES, []], help="which of them (default: all)")
+    parser.add_argument("only", nargs="*", help=f"which of {', '.join(MODULES)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="smaller inputs, not written to the page")
     arguments = parser.parse_args()
-    rows = []
+    rows: list[Row] = []
     for name in arguments.only or MODULES:
         rows += import_module(f"benchmarks.bench_{name}").run(quick=arguments.quick)
-    table = [_row(row) for row in rows]
+    table = [_cells(row) for row in rows]
     _print(table)
     if not arguments.quick and not arguments.only:
         PAGE.write_text(_page(table), encoding="utf-8")
-    raise SystemExit(any(row[3] == "no" for row in table))
+    raise SystemExit(not all(row.met for row in rows))
 
 
-def _row(row: dict[str, object]) -> tuple[str, ...]:
-    ratio, goal = float(str(row["ratio"])), float(str(row["goal"]))
-    at_most = bool(row.get("at_most", False))
-    met = ratio <= goal if at_most else ratio >= goal
-    unit = str(row.get("unit", "x"))
-    bound = "at most" if at_most else "at least"
-    return (
-        str(row["name"]),
-        f"{ratio:.3g} {unit}",
-        f"{bound} {goal:g} {unit}",
-        "yes" if met else "no",
-        str(row["detail"]),
-    )
+def _cells(row: Row) -> tuple[str, ...]:
+    if row.goal is None:
+        return row.name, f"{row.ratio:.3g}x", "", "", row.detail
+    bound = "at most" if row.at_most else "at least"
+    return row.name, f"{row.ratio:.3g}x", f"{bound} {row.goal:g}x", "yes" if row.met else "no", row.detail
 
 
 def _print(rows: Sequence[tuple[str, ...]]) -> None:

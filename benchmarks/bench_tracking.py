@@ -9,6 +9,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
+from benchmarks import Row
 from kurve.tracking import report_points
 from mlflow_plugins.kurve.tracker import CURVE_POINTS, MlflowTracker
 from tests.mlflow_plugins.servers import Server
@@ -17,8 +18,8 @@ from tests.tracking_samples import report, run_info
 NUM_POINTS = 1024
 
 
-def run(quick: bool = False) -> list[dict[str, object]]:
-    """Rows of name, ratio, goal and detail; `log_metric` is timed on some of the points and scaled."""
+def run(quick: bool = False) -> list[Row]:
+    """Both rows; `log_metric` is timed on some of the points and scaled."""
     timed, repeats = (64, 1) if quick else (256, 3)
     with _server() as server:
         tracker = MlflowTracker(uri=server.uri, experiment="bench")
@@ -30,19 +31,19 @@ def run(quick: bool = False) -> list[dict[str, object]]:
     natively = len([p for p in report_points(report(NUM_POINTS), per_curve=CURVE_POINTS)[0] if p.step])
     baseline = f"{single:.2f} s for {NUM_POINTS} log_metric calls ({timed} timed, scaled)"
     return [
-        {
-            "name": "log a 1,024-point curve",
-            "ratio": single / ours,
-            "goal": 30.0,
-            "detail": f"{baseline} / {ours:.3f} s for log_report: {natively} points natively (curve and band), "
+        Row(
+            name="logging a 1,024-point curve, against log_metric a point",
+            ratio=single / ours,
+            goal=30.0,
+            detail=f"{baseline} / {ours:.3f} s for log_report: {natively} points natively (curve and band), "
             f"scalars, the whole curve as a file, description and saved view",
-        },
-        {
-            "name": "1,024 points by one log_batch",
-            "ratio": single / batch,
-            "goal": None,
-            "detail": f"{baseline} / {batch:.3f} s for the same {NUM_POINTS} points; like for like, no file, no band",
-        },
+        ),
+        Row(
+            name="the same 1,024 points by one log_batch, against log_metric a point",
+            ratio=single / batch,
+            goal=None,
+            detail=f"{baseline} / {batch:.3f} s for the same {NUM_POINTS} points; like for like, no file, no band",
+        ),
     ]
 
 
@@ -87,8 +88,3 @@ def _report_seconds(uri: str, folder: Path) -> float:
     started = time.perf_counter()
     tracker.log_report(whole, [file])
     return time.perf_counter() - started
-
-
-if __name__ == "__main__":
-    for row in run():
-        print(f"{row['name']}: {row['ratio']:.1f}x (goal {row['goal']}); {row['detail']}")

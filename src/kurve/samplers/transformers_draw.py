@@ -1,0 +1,157 @@
+"""One batch of samples with transformers, each row with its own random numbers. Imports torch and transformers.
+
+B is the number of rows, T of tokens drawn, V of the vocabulary.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
+from transformers.generation.logits_process import (
+    MinPLogitsWarper,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from kurve.types import Decoding
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What was drawn for one row."""
+
+    text: str
+    finish_reason: str
+    num_tokens: int
+    logprob_sum: float  # nats, under the unmodified distribution
+    entropy_mean: float | None  # nats a token, of the unmodified distribution
+
+
+def draw(
+    network: Any, tokenizer: Any, decoding: Decoding, rows: list[tuple[list[int], int]], *, with_entropy: bool
+) -> list[Draw]:
+    """Draw one sample for each (prompt ids, seed), [B]; at most `max_tokens` tokens each."""
+    device = network.device
+    ends = _end_tokens(network, tokenizer)
+    pad = min(ends) if ends else 0
+    width = max(len(ids) for ids, _ in rows)
+    ids = torch.tensor([[pad] * (width - len(i)) + i for i, _ in rows], device=device)
+    mask = torch.tensor([[0] * (width - len(i)) + [1] * len(i) for i, _ in rows], device=device)
+    chooser = _Chooser(decoding, [seed for _, seed in rows], device, with_entropy=with_entropy)
+    stopper = _Stopper(tokenizer, decoding.stop, width, len(rows))
+    with torch.inference_mode():
+        out = network.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            generation_config=GenerationConfig(
+                do_sample=False, max_new_tokens=decoding.max_tokens, eos_token_id=sorted(ends) or None, pad_token_id=pad
+            ),
+            logits_processor=LogitsProcessorList([chooser]),
+            stopping_criteria=StoppingCriteriaList([stopper]) if decoding.stop else None,
+        )
+    tokens = out[:, width:].tolist()
+    logprobs, entropies = chooser.collected()  # [B, T] each
+    found = []
+    for row, line in enumerate(tokens):
+        text, reason, length = _cut(line, ends, tokenizer, decoding.stop, stopper.ended[row])
+        entropy = float(entropies[row, :length].mean()) if with_entropy and length else None
+        found.append(Draw(text, reason, length, float(logprobs[row, :length].sum()), entropy))
+    return found
+
+
+class _Chooser(LogitsProcessor):  # type: ignore[misc]  # transformers is not typed
+    """Leaves only the token that each row draws, and keeps what it cost.
+
+    `generate` then takes the largest logit, so its own random numbers, which a batch shares, are never used.
+    """
+
+    def __init__(self, decoding: Decoding, seeds: list[int], device: Any, *, with_entropy: bool) -> None:
+        self._greedy = decoding.temperature == 0
+        self._warpers = [] if self._greedy else _warpers(decoding)
+        self._with_entropy = with_entropy
+        generators = [torch.Generator().manual_seed(seed % 2**64) for seed in seeds]
+        # float64: with float32 a draw of exactly 1 or of a token below 1e-7 goes wrong every few million tokens.
+        uniforms = [torch.rand(decoding.max_tokens, generator=g, dtype=torch.float64) for g in generators]
+        self._uniforms = torch.stack(uniforms).to(device)
+        self._logprobs: list[Any] = []
+        self._entropies: list[Any] = []
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        logprobs = scores.float().log_softmax(-1)
+        chosen = logprobs.argmax(-1) if self._greedy else self._choose(input_ids, scores)
+        self._logprobs.append(logprobs.gather(-1, chosen[:, None])[:, 0])
+        if self._with_entropy:
+            self._entropies.append(torch.special.entr(logprobs.exp()).sum(-1))
+        return torch.full_like(scores, -torch.inf).scatter(-1, chosen[:, None], 0.0)
+
+    def collected(self) -> tuple[Any, Any]:
+        """Log-probabilities and entropies of the drawn tokens, [B, T] each."""
+        entropies = self._entropies or [torch.zeros_like(step) for step in self._logprobs]
+        return torch.stack(self._logprobs, 1).double().cpu(), torch.stack(entropies, 1).double().cpu()
+
+    def _choose(self, input_ids: Any, scores: Any) -> Any:
+        for warper in self._warpers:
+            scores = warper(input_ids, scores)
+        cumulative = scores.double().softmax(-1).cumsum(-1)
+        uniform = self._uniforms[:, len(self._logprobs)] * cumulative[:, -1]
+        # right=True: a token of probability 0, whose step in the sum has no width, is never taken.
+        return torch.searchsorted(cumulative, uniform[:, None], right=True)[:, 0].clamp(max=scores.shape[-1] - 1)
+
+
+class _Stopper(StoppingCriteria):  # type: ignore[misc]  # transformers is not typed
+    """Ends a row when its text holds a stop string."""
+
+    def __init__(self, tokenizer: Any, stops: tuple[str, ...], width: int, rows: int) -> None:
+        self._tokenizer, self._stops, self._width = tokenizer, stops, width
+        # A token is at least one byte of text, so these many at the end hold any stop string that just ended.
+        self._reach = max((len(stop.encode()) for stop in stops), default=0) + 4
+        self.ended: list[int | None] = [None] * rows
+
+    def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
+        drawn = input_ids.shape[1] - self._width
+        tails = input_ids[:, max(self._width, input_ids.shape[1] - self._reach) :].tolist()
+        live = [row for row, ended in enumerate(self.ended) if ended is None]
+        texts = self._tokenizer.batch_decode(
+            [tails[row] for row in live], skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        for row, text in zip(live, texts, strict=True):
+            if any(stop in text for stop in self._stops):
+                self.ended[row] = drawn
+        return torch.tensor([ended is not None for ended in self.ended], device=input_ids.device)
+
+
+def _warpers(decoding: Decoding) -> list[Any]:
+    """In the order in which vLLM applies them."""
+    warpers: list[Any] = []
+    if decoding.temperature != 1:
+        warpers.append(TemperatureLogitsWarper(float(decoding.temperature)))
+    if decoding.min_p > 0:
+        warpers.append(MinPLogitsWarper(decoding.min_p))
+    if decoding.top_k > 0:
+        warpers.append(TopKLogitsWarper(decoding.top_k))
+    if decoding.top_p < 1:
+        warpers.append(TopPLogitsWarper(decoding.top_p))
+    return warpers
+
+
+def _end_tokens(network: Any, tokenizer: Any) -> set[int]:
+    configured = getattr(network.generation_config, "eos_token_id", None)
+    ends = set(configured if isinstance(configured, list) else [configured]) | {tokenizer.eos_token_id}
+    return {int(end) for end in ends if end is not None}
+
+
+def _cut(
+    line: list[int], ends: set[int], tokenizer: Any, stops: tuple[str, ...], stopped: int | None
+) -> tuple[str, str, int]:
+    """Text, finish reason and number of tokens (the end token counted) of one padded row."""
+    end = next((i for i, token in enumerate(line) if token in ends), len(line))
+    if stopped is not None and stopped <= end:
+        text = tokenizer.decode(line[:stopped], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        places = [place for stop in stops if (place := text.find(stop)) >= 0]
+        return text[: min(places, default=len(text))], "stop", stopped
+    text = tokenizer.decode(line[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    if end < len(line):
+        return text, "stop", end + 1
+    return text, "length", end

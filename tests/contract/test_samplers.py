@@ -1,0 +1,247 @@
+"""What every sampler promises, whichever engine is behind it. One vLLM engine serves most of its tests."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from kurve.errors import SamplingError
+from kurve.samplers import Sampler
+from kurve.samplers.openai import OpenAISampler
+from kurve.samplers.replay import ReplaySampler
+from kurve.samplers.transformers import TransformersSampler
+from kurve.samplers.vllm import VllmSampler
+from kurve.types import Model, Prompt, Sample
+from tests.samplers.requests import PROMPTS, Counted, decoding, requests
+
+SAMPLES = 40  # of each prompt
+STOP = (" 2",)
+MAX_TOKENS = 24
+LONG = Prompt("long", text="eggs and dollars " * 15)  # many at once are more tokens than an engine prefills in a step
+MANY = tuple(Prompt(f"problem {i}", text=f"What is {i} + 3 ?") for i in range(400))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A sampler that has been used once, and what it drew."""
+
+    make: Callable[[], Sampler]
+    samples: list[Sample]
+    lazy: Counted
+
+
+def _use(make: Callable[[], Sampler]) -> Run:
+    lazy = Counted(requests(SAMPLES))
+    sampler = make()
+    sampler.check(PROMPTS)
+    return Run(make, list(sampler.sample(lazy)), lazy)
+
+
+@pytest.fixture(scope="module")
+def transformers(tiny_model: Model) -> Run:
+    drawn = decoding(max_tokens=MAX_TOKENS, stop=STOP)
+    return _use(lambda: TransformersSampler(model=tiny_model, decoding=drawn, device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def vllm(tiny_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    pytest.importorskip("vllm.version", reason="vLLM is not installed")
+    log = tmp_path_factory.mktemp("engine") / "engine.log"
+    drawn = decoding(max_tokens=MAX_TOKENS, stop=STOP)
+    return _use(lambda: VllmSampler(model=tiny_model, decoding=drawn, log=log, cpu_kvcache_gb=1, max_num_seqs=32))
+
+
+@pytest.fixture(scope="module")
+def replay(transformers: Run) -> Run:
+    return _use(lambda: ReplaySampler(samples=transformers.samples))
+
+
+@pytest.fixture(scope="module")
+def openai(tiny_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    pytest.importorskip("vllm.version", reason="vLLM is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path_factory.mktemp("server") / "server.log"
+    with log.open("wb") as out, _serve(tiny_model, port, out) as server:
+        drawn = decoding(max_tokens=MAX_TOKENS, stop=STOP)
+        url = f"http://127.0.0.1:{port}/v1"
+        _wait_for(port, server, log)
+        yield _use(lambda: OpenAISampler(model=replace(tiny_model, path="tiny"), decoding=drawn, base_url=url))
+        server.terminate()
+        server.wait(30)
+
+
+def _serve(model: Model, port: int, out: IO[bytes]) -> "subprocess.Popen[bytes]":
+    program = shutil.which("vllm", path=str(Path(sys.executable).parent)) or pytest.skip("no `vllm` command")
+    env = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_NO_USAGE_STATS": "1"}
+    arguments = ["--served-model-name", "tiny", "--dtype", "float32", "--enforce-eager", "--port", str(port)]
+    return subprocess.Popen(
+        [program, "serve", model.path, "--host", "127.0.0.1", *arguments],
+        env={**os.environ, **env},
+        stdout=out,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def _wait_for(port: int, server: "subprocess.Popen[bytes]", log: Path) -> None:
+    for _ in range(1200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        assert server.poll() is None, log.read_text()[-2000:]
+        time.sleep(0.25)
+    raise AssertionError("the server did not come up")
+
+
+ENGINES = ["replay", "transformers", "vllm", pytest.param("openai", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(params=ENGINES)
+def run(request: pytest.FixtureRequest) -> Run:
+    found: Run = request.getfixturevalue(request.param)
+    return found
+
+
+def test_exactly_the_requested_samples_come_back(run: Run) -> None:
+    wanted = [(p.problem_id, i) for p in PROMPTS for i in range(SAMPLES)]
+    assert sorted((s.problem_id, s.index) for s in run.samples) == sorted(wanted)
+    assert run.lazy.taken == len(PROMPTS)
+
+
+def test_every_sample_says_how_it_ended_and_who_drew_it(run: Run) -> None:
+    assert {s.finish_reason for s in run.samples} == {"stop", "length"}
+    for sample in run.samples:
+        assert 0 < sample.num_tokens <= MAX_TOKENS
+        assert (sample.finish_reason == "length") <= (sample.num_tokens == MAX_TOKENS)
+        assert sample.logprob_sum is not None
+        assert sample.logprob_sum < 0
+        assert sample.engine
+        assert sample.engine_version
+
+
+def test_no_text_holds_a_stop_string(run: Run) -> None:
+    assert not any(stop in sample.text for sample in run.samples for stop in STOP)
+
+
+def test_each_sample_carries_its_own_seed(run: Run) -> None:
+    first = {p.problem_id: 1000 * i for i, p in enumerate(PROMPTS)}
+    assert all(s.seed == first[s.problem_id] + s.index for s in run.samples)
+
+
+def test_samples_of_a_prompt_differ(run: Run) -> None:
+    texts = {(s.problem_id, s.text) for s in run.samples}
+    assert len(texts) > len(run.samples) / 2
+
+
+def test_no_requests_no_engine(run: Run) -> None:
+    started = time.monotonic()
+    assert list(run.make().sample([])) == []
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("name", ["transformers", pytest.param("openai", marks=pytest.mark.slow)])
+def test_the_same_seeds_draw_the_same_samples_in_other_company(name: str, request: pytest.FixtureRequest) -> None:
+    used: Run = request.getfixturevalue(name)
+    again = used.make().sample(requests(5, first=7))
+    _same(list(again), used.samples)
+
+
+def test_two_vllm_engines_share_requests_draw_the_same_samples_and_leave_when_closed(
+    vllm: Run, tiny_model: Model, tmp_path: Path
+) -> None:
+    drawn = decoding(max_tokens=MAX_TOKENS, stop=STOP)
+    sampler = VllmSampler(
+        model=tiny_model,
+        decoding=drawn,
+        log=tmp_path / "engines.log",
+        data_parallel_size=2,
+        cpu_kvcache_gb=1,
+        max_num_seqs=32,
+    )
+    lazy = Counted([*requests(SAMPLES), *requests(SAMPLES, prompts=MANY)])
+    stream = sampler.sample(lazy)
+    seen: list[Sample] = []
+    wanted = {(p.problem_id, i) for p in PROMPTS for i in range(SAMPLES)}
+    while not wanted <= {(s.problem_id, s.index) for s in seen}:
+        seen.append(next(stream))
+    assert lazy.taken < len(lazy.given) / 2  # consumed lazily
+    assert len({(s.problem_id, s.index) for s in seen}) == len(seen)
+    _same([s for s in seen if s.problem_id in {p.problem_id for p in PROMPTS}], vllm.samples)
+    started = _descendants()
+    assert len(started) >= 2
+    stream.close()  # type: ignore[attr-defined]  # it is a generator
+    assert not [pid for pid in started if Path(f"/proc/{pid}/cmdline").is_file() and _alive(pid)]
+
+
+def test_a_vllm_failure_says_why(tiny_model: Model, tmp_path: Path) -> None:
+    sampler = VllmSampler(
+        model=tiny_model,
+        decoding=decoding(),
+        log=tmp_path / "engine.log",
+        engine_args={"quantization": "no-such-method"},
+    )
+    with pytest.raises(SamplingError, match=r"before it was ready[\s\S]*Error[\s\S]*engine\.log"):
+        list(sampler.sample(requests(1)))
+
+
+@pytest.mark.slow
+def test_an_engine_that_is_killed_is_an_error_and_not_a_wait(tiny_model: Model, tmp_path: Path) -> None:
+    drawn = decoding(max_tokens=200)
+    stream = VllmSampler(model=tiny_model, decoding=drawn, log=tmp_path / "log", cpu_kvcache_gb=1).sample(
+        requests(2000)
+    )
+    next(stream)
+    core = [child for child in psutil.Process().children(recursive=True) if "EngineCore" in " ".join(child.cmdline())]
+    core[0].kill()
+    with pytest.raises(SamplingError, match=r"while sampling[\s\S]*killed"):
+        list(stream)
+
+
+@pytest.mark.slow
+def test_no_engine_outlives_a_killed_sampler(tiny_model: Model, tmp_path: Path) -> None:
+    code = (
+        "import os, signal; from pathlib import Path; from kurve.samplers.vllm import VllmSampler\n"
+        "from kurve.types import Decoding, Model, Prompt, SampleRequest\n"
+        f"s = VllmSampler(model=Model('tiny', {tiny_model.path!r}, dtype='float32'), cpu_kvcache_gb=1,\n"
+        f"    decoding=Decoding(1.0, 1.0, 200), log=Path({str(tmp_path / 'log')!r}))\n"
+        "for x in s.sample([SampleRequest(Prompt('p', text='eggs'), tuple(range(5000)), 0)]):\n"
+        "    print('started', flush=True)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        left = _descendants(process.pid)
+        assert left
+        process.kill()
+    deadline = time.monotonic() + 20
+    while any(_alive(pid) for pid in left) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not [pid for pid in left if _alive(pid)]
+
+
+def _same(some: list[Sample], known: list[Sample]) -> None:
+    """The same texts for the same seeds; batched arithmetic may round one in twenty differently."""
+    by_key = {(s.problem_id, s.index): s for s in known}
+    equal = [by_key[s.problem_id, s.index].text == s.text for s in some]
+    assert sum(equal) >= 0.95 * len(equal)
+
+
+def _descendants(root: int | None = None) -> list[int]:
+    return [child.pid for child in psutil.Process(root).children(recursive=True)]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

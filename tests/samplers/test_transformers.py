@@ -1,0 +1,92 @@
+import math
+from collections import Counter
+
+import pytest
+
+from kurve.errors import ConfigError
+from kurve.samplers.transformers import TransformersSampler
+from kurve.types import Decoding, Model, Prompt, Sample
+from tests.samplers.requests import PROMPTS, decoding, requests
+
+
+def by_key(samples: list[Sample]) -> dict[tuple[str, int], Sample]:
+    return {(s.problem_id, s.index): s for s in samples}
+
+
+def sampler(model: Model, drawn: Decoding, batch_size: int = 64) -> TransformersSampler:
+    return TransformersSampler(model=model, decoding=drawn, batch_size=batch_size, device="cpu")
+
+
+def test_a_sample_depends_on_its_seed_and_not_on_its_batch(tiny_model: Model) -> None:
+    whole = by_key(list(sampler(tiny_model, decoding()).sample(requests(12))))
+    parts = by_key(list(sampler(tiny_model, decoding(), 5).sample(requests(3, first=7))))
+    assert len(whole) == 36
+    assert {key: s.text for key, s in parts.items()} == {key: whole[key].text for key in parts}
+    assert {s.seed for s in parts.values()} == {1000 * i + j for i in range(3) for j in (7, 8, 9)}
+
+
+def test_logprob_and_entropy_are_those_of_a_forward_pass(tiny_model: Model) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    network = AutoModelForCausalLM.from_pretrained(tiny_model.path, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model.path)
+    drawn = Decoding(temperature=0.7, top_p=0.9, max_tokens=1, top_k=50)
+    prompt = tokenizer(PROMPTS[0].text, return_tensors="pt").input_ids
+    logprobs = network(prompt).logits[0, -1].log_softmax(-1)
+    entropy = float(-(logprobs.exp() * logprobs).sum().detach())
+    for sample in sampler(tiny_model, drawn).sample(requests(8, prompts=PROMPTS[:2])):
+        if sample.problem_id == "eggs":
+            assert sample.entropy_mean == pytest.approx(entropy, rel=1e-4)
+            assert min(abs(float(value) - (sample.logprob_sum or 0)) for value in logprobs.detach()) < 1e-4
+
+
+def test_tokens_are_drawn_with_their_probabilities(tiny_model: Model) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    network = AutoModelForCausalLM.from_pretrained(tiny_model.path, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model.path)
+    logits = network(tokenizer(PROMPTS[0].text, return_tensors="pt").input_ids).logits[0, -1]
+    top = (logits / 0.1).topk(3)
+    kept = top.values.softmax(-1).tolist()
+    drawn = Decoding(temperature=0.1, top_p=1.0, max_tokens=1, top_k=3)
+    n = 3000
+    samples = list(sampler(tiny_model, drawn, 1000).sample(requests(n, prompts=PROMPTS[:1])))
+    counts = Counter(round(s.logprob_sum or 0, 3) for s in samples)
+    wanted = [round(float(value), 3) for value in logits.log_softmax(-1)[top.indices]]
+    assert set(counts) <= {w + d for w in wanted for d in (0, 0.001, -0.001)} | set(wanted)
+    for probability, logprob in zip(kept, wanted, strict=True):
+        seen = sum(c for value, c in counts.items() if abs(value - logprob) < 0.0015) / n
+        assert abs(seen - probability) < 5 * math.sqrt(probability * (1 - probability) / n) + 1e-9
+
+
+def test_temperature_zero_is_greedy(tiny_model: Model) -> None:
+    texts = {s.text for s in sampler(tiny_model, decoding(temperature=0)).sample(requests(4, prompts=PROMPTS[:1]))}
+    assert len(texts) == 1
+
+
+def test_a_stop_string_ends_the_text_before_it(tiny_model: Model) -> None:
+    stopped = by_key(list(sampler(tiny_model, decoding(stop=("e", " 2"))).sample(requests(40))))
+    free = by_key(list(sampler(tiny_model, decoding()).sample(requests(40))))
+    assert any(s.finish_reason == "stop" for s in stopped.values())
+    for key, sample in stopped.items():
+        cuts = [place for stop in ("e", " 2") if (place := free[key].text.find(stop)) >= 0]
+        assert sample.text == (free[key].text[: min(cuts)] if cuts else free[key].text)
+        assert sample.num_tokens <= free[key].num_tokens
+
+
+def test_a_response_cut_at_max_tokens_says_length(tiny_model: Model) -> None:
+    samples = list(sampler(tiny_model, decoding(max_tokens=3)).sample(requests(20)))
+    assert all(s.num_tokens <= 3 for s in samples)
+    assert all((s.finish_reason == "length") <= (s.num_tokens == 3) for s in samples)
+
+
+def test_a_batch_size_of_zero_is_refused(tiny_model: Model) -> None:
+    with pytest.raises(ConfigError, match="batch_size=0"):
+        sampler(tiny_model, decoding(), 0)
+
+
+def test_an_empty_prompt_with_images_is_refused(tiny_model: Model) -> None:
+    with pytest.raises(ConfigError, match="has images"):
+        sampler(tiny_model, decoding()).check([Prompt("p", text="x", images=("a.png",))])
