@@ -13,6 +13,7 @@ class ScriptedSampler:
     """Answers with one of `answers`, chosen by the sample's seed."""
 
     engine = "scripted"
+    ready_at: float | None = None
 
     def __init__(
         self,

@@ -1,5 +1,6 @@
 """What a person sees while samples are drawn and judged: a live line on a terminal, plain lines elsewhere."""
 
+import logging
 import os
 import sys
 import threading
@@ -7,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Any, Self, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -34,18 +35,22 @@ class Progress:
         self._num_problems = num_problems
         self._problems_done = num_problems - len(missing)
         self._samples = self._tokens = self._judged = self._correct = 0
-        self._stage = "starting the engine" if self._total else "all samples are stored"
-        self._started = time.monotonic()
-        self._first_request: float | None = None
+        self._stage = "waiting for the first sample" if self._total else "all samples are stored"
+        self._started = self._newest = time.monotonic()
+        self._ready_at: float | None = None
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._owned = stream is None
         self._stream = original_stderr() if stream is None else stream
         self._console = Console(file=self._stream, highlight=False)
         self._live: Live | None = None
+        self._handlers: list[tuple[logging.StreamHandler[Any], Any]] = []
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
+        for handler in logging.getLogger("kurve").handlers:
+            if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+                self._handlers.append((handler, handler.setStream(self)))
         if self._console.is_terminal:
             self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4, transient=True)
             self._live.start()
@@ -58,6 +63,8 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
+        for handler, stream in self._handlers:
+            handler.setStream(stream)
         if self._live is not None:
             self._live.stop()
         if self._thread is not None:
@@ -66,20 +73,30 @@ class Progress:
         if self._owned:
             self._stream.close()
 
+    def write(self, text: str) -> None:
+        """Show a warning above the display: warnings of kurve and of the engine arrive here while it is on."""
+        if text.strip():
+            self._console.print(Text(text.rstrip()), soft_wrap=True)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
     def stage(self, name: str) -> None:
         """What is going on now, in words."""
         with self._lock:
             self._stage = name
 
-    def started_sampling(self) -> None:
-        """The engine takes its first request: tokens/s and time left count from here."""
+    def drawing_since(self, ready_at: float) -> None:
+        """The engine has been drawing since this time.monotonic(): tokens/s and time left count from it."""
         with self._lock:
-            self._first_request = time.monotonic()
-            self._stage = "sampling"
+            if self._ready_at is None:
+                self._ready_at = ready_at
+                self._stage = "sampling"
 
     def sampled(self, sample: Sample) -> None:
         """One more sample is stored."""
         with self._lock:
+            self._newest = time.monotonic()
             self._samples += 1
             self._tokens += sample.num_tokens
             self._left[sample.problem_id] -= 1
@@ -98,8 +115,8 @@ class Progress:
 
     @property
     def sampling_seconds(self) -> float:
-        """Seconds since the engine took its first request; 0 before."""
-        return 0.0 if self._first_request is None else time.monotonic() - self._first_request
+        """Seconds from when the engine was ready to the newest sample; 0 before the first one."""
+        return 0.0 if self._ready_at is None else self._newest - self._ready_at
 
     def line(self) -> str:
         """Where the evaluation stands, in one line."""

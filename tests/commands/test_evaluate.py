@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from kurve.store import SampleStore
+from kurve.types import Sample
 from tests.conftest import RunKurve, command_environment, command_line
 
 GSM8K_ROWS = [
@@ -35,8 +37,6 @@ def problems(tmp_path: Path) -> Path:
 
 def stored(folder: Path) -> list[tuple[str, int]]:
     """(problem id, index) of every stored sample, read with the product's own reader."""
-    from kurve.store import SampleStore
-
     [spec] = (folder / "outputs" / "samples").glob("*/spec.json")
     with SampleStore.open_folder(spec.parent) as store:
         return [(sample.problem_id, sample.index) for sample in store.samples()]
@@ -134,9 +134,7 @@ def test_the_same_samples_are_drawn_whatever_the_interruption(kurve: RunKurve, t
     assert texts[0] == texts[1]
 
 
-def _all_samples(out: Path) -> list[object]:
-    from kurve.store import SampleStore
-
+def _all_samples(out: Path) -> list[Sample]:
     [spec] = (out / "samples").glob("*/spec.json")
     with SampleStore.open_folder(spec.parent) as store:
         return list(store.samples())

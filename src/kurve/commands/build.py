@@ -19,7 +19,7 @@ ALLOWED_TARGETS = ["kurve.*", "mlflow_plugins.kurve.*", "trl.*"]
 def build(node: DictConfig, name: str, /, **given: object) -> Any:
     """The object that `node` describes, constructed with its settings and `given`.
 
-    Objects in `given` are passed as they are; Hydra would turn dataclasses into configs.
+    Objects in `given` are passed as they are (Hydra would turn dataclasses into configs), those that the target takes.
 
     Args:
         node: a config with `_target_`.
@@ -29,7 +29,9 @@ def build(node: DictConfig, name: str, /, **given: object) -> Any:
         ConfigError: the target cannot be imported, or a setting is missing, unknown or of the wrong type.
     """
     deferred = _deferred(node, name)
-    settings = {**deferred.keywords, **given}
+    parameters = inspect.signature(deferred.func).parameters
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    settings = deferred.keywords | {key: value for key, value in given.items() if takes_all or key in parameters}
     _check_keywords(deferred.func, settings, name)
     return deferred.func(*deferred.args, **settings)
 

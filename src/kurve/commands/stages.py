@@ -16,7 +16,7 @@ from kurve.errors import KurveError
 from kurve.progress import Progress
 from kurve.samplers import Sampler
 from kurve.store import SampleStore, VerdictStore
-from kurve.types import Problem, Sample, SampleRequest, Verdict
+from kurve.types import Problem, Sample, Verdict
 from kurve.verifiers import Verifier
 
 JUDGE_BATCH = 512  # stored samples judged in one call
@@ -40,12 +40,13 @@ def draw(
         SamplingError: the engine failed; what was stored before stays.
         StoreError: a sample could not be stored.
     """
-    counted = _Counted(plan.requests(missing), progress)
-    stream = sampler.sample(counted)
+    began = time.monotonic()
+    stream = sampler.sample(plan.requests(missing))
     version = ""
     try:
         for sample in stream:
             store.append(sample)
+            progress.drawing_since(sampler.ready_at or began)
             progress.sampled(sample)
             on_stored(sample)
             version = sample.engine_version
@@ -59,22 +60,6 @@ def verdict_set(verifier: Verifier, benchmark: Benchmark) -> str:
     """Name of the verdicts of this verifier against these references; other references are judged anew."""
     references = digest(benchmark.name, benchmark.revision, GOLD_VERSION)[:6]
     return f"{verifier.fingerprint}.{references}"
-
-
-class _Counted:
-    """The requests, telling the progress display when the engine takes its first."""
-
-    def __init__(self, requests: Iterator[SampleRequest], progress: Progress) -> None:
-        self._requests, self._progress, self._begun = requests, progress, False
-
-    def __iter__(self) -> Iterator[SampleRequest]:
-        return self
-
-    def __next__(self) -> SampleRequest:
-        if not self._begun:
-            self._begun = True
-            self._progress.started_sampling()
-        return next(self._requests)
 
 
 def _close(stream: Iterator[Sample]) -> None:

@@ -14,6 +14,7 @@ class Sampler(Protocol):
     """
 
     engine: str  # name that enters the sampling spec
+    ready_at: float | None  # time.monotonic() when the engine began to draw; None before: speed counts from here
 
     def check(self, prompts: Sequence[Prompt]) -> None:
         """Refuse what cannot be sampled (missing model, context too short), before the engine starts.

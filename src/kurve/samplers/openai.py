@@ -5,6 +5,7 @@ import json
 import os
 import queue
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
@@ -47,6 +48,7 @@ class OpenAISampler:
     """
 
     engine = "openai"
+    ready_at: float | None = None
 
     def __init__(
         self,
@@ -105,6 +107,7 @@ class OpenAISampler:
             return
         if self._version is None:
             self._version = self._server_version()
+        self.ready_at = time.monotonic()
         with _Loop(self._key(), self._url, retries=self._retries, timeout=self._timeout) as loop:
             loop.submit(self._draw(loop.client, *first))
             under_way = 1

@@ -28,6 +28,7 @@ class ReplaySampler:
     """
 
     engine = "replay"
+    ready_at: float | None = None
 
     def __init__(self, *, samples: str | Path | Iterable[Sample]) -> None:
         self._files = _files(Path(samples)) if isinstance(samples, (str, Path)) else []

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -48,6 +49,7 @@ class TransformersSampler:
     """
 
     engine = "transformers"
+    ready_at: float | None = None
 
     def __init__(
         self,
@@ -81,6 +83,7 @@ class TransformersSampler:
         engine_version = version("transformers")
         with _quiet(self._log):
             network = self._load()
+        self.ready_at = time.monotonic()
         while batch:
             with _quiet(self._log):
                 samples = self._draw(network, batch, engine_version)

@@ -1,6 +1,7 @@
 """Sample with vLLM: one engine, or several that share the stream of requests, each in a process group of its own."""
 
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain
@@ -55,6 +56,7 @@ class VllmSampler:
     """
 
     engine = "vllm"
+    ready_at: float | None = None
 
     def __init__(
         self,
@@ -127,6 +129,7 @@ class VllmSampler:
                 kind, *content = engine.receive()
                 if kind == "ready":
                     engine.version, engine.max_num_seqs = content
+                    self.ready_at = self.ready_at or time.monotonic()
                     logger.info("vLLM %s is ready after %.0f s", engine.version, engine.seconds)
                 else:
                     engine.in_flight -= len(content[0])
