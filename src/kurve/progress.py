@@ -114,6 +114,11 @@ class Progress:
         return self._tokens
 
     @property
+    def newest(self) -> float:
+        """time.monotonic() of the newest sample."""
+        return self._newest
+
+    @property
     def sampling_seconds(self) -> float:
         """Seconds from when the engine was ready to the newest sample; 0 before the first one."""
         return 0.0 if self._ready_at is None else self._newest - self._ready_at

@@ -111,6 +111,7 @@ class JudgeAlongside:
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kurve-judge", daemon=True)
         self.failure: KurveError | None = None
+        self.idle_since = 0.0  # time.monotonic() when the newest verdict was stored
 
     def __enter__(self) -> "JudgeAlongside":
         self._thread.start()
@@ -129,6 +130,7 @@ class JudgeAlongside:
         try:
             while batch := self._batch():
                 _judge(batch, self._verifier, self._verdicts, self._problems, self._progress)
+                self.idle_since = time.monotonic()
         except KurveError as error:
             self.failure = error
 
