@@ -1,7 +1,8 @@
 """Judging while sampling: the wall time of both together against the longer of the two alone.
 
-The real model (SmolLM2-135M) on real vLLM answers word problems; samples are stored, then judged by fresh workers without
-a cache. The same seeds draw the same samples each time. Engine starts are left out on both sides, worker starts are not.
+The real model (SmolLM2-135M) on real vLLM answers word problems; samples are stored, then judged by fresh workers
+without a cache. The same seeds draw the same samples each time. Engine starts are left out on both sides, worker starts
+are not.
 """
 
 import os

@@ -158,6 +158,11 @@ def test_numbers_out_of_range_are_refused(settings: dict[str, int]) -> None:
         sampler("http://127.0.0.1:9/v1", **settings)
 
 
+def test_an_adapter_that_only_the_server_can_load_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"model\.lora=\./adapter.*--lora-modules"):
+        OpenAISampler(model=Model("m", "served", lora="./adapter"), decoding=decoding())
+
+
 def test_a_url_without_a_scheme_is_refused() -> None:
     with pytest.raises(ConfigError, match="must begin with http"):
         sampler("127.0.0.1:9/v1")

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from kurve.types import Model
+
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}\n{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}"
@@ -33,6 +35,21 @@ def make_tiny_model(folder: Path, *, context: int = 512) -> Path:
         model = Qwen2ForCausalLM(config)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+def make_tiny_adapter(model: Model, folder: Path) -> Path:
+    """A LoRA adapter of `model` in `folder` that changes what it says."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        config = LoraConfig(
+            r=4, lora_alpha=64, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False
+        )
+        get_peft_model(AutoModelForCausalLM.from_pretrained(model.path), config).save_pretrained(folder)
     return folder
 
 

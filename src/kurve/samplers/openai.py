@@ -44,7 +44,7 @@ class OpenAISampler:
         logprobs: ask for log-probabilities; a server that does not give them needs False.
 
     Raises:
-        ConfigError: a number out of range, or a URL without http.
+        ConfigError: a number out of range, a URL without http, or a LoRA adapter, which only the server can load.
     """
 
     engine = "openai"
@@ -71,6 +71,11 @@ class OpenAISampler:
             )
         if not base_url.startswith(("http://", "https://")):
             raise ConfigError(f"sampler.base_url={base_url}; it must begin with http:// or https://")
+        if model.lora:
+            raise ConfigError(
+                f"model.lora={model.lora}: a server loads its adapters itself; start it with the adapter "
+                "(vllm serve --enable-lora --lora-modules NAME=PATH) and set model.path=NAME, model.lora empty"
+            )
         self._model, self._decoding, self._url = model, decoding, base_url.rstrip("/")
         self._key_env, self._concurrency = api_key_env, concurrency
         self._retries, self._timeout = retries, timeout

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -53,6 +54,7 @@ class ReplaySampler:
     def sample(self, requests: Iterable[SampleRequest]) -> Iterator[Sample]:
         """Yield the requested samples in order; see `Sampler.sample`."""
         held = self._samples()
+        self.ready_at = time.monotonic()
         for request in requests:
             problem_id = request.prompt.problem_id
             absent = [f"{problem_id}/{i}" for i in request.indices if (problem_id, i) not in held]

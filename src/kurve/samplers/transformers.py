@@ -80,6 +80,7 @@ class TransformersSampler:
         batch = list(islice(rows, self._batch_size))
         if not batch:
             return
+        self.ready_at = None  # of an earlier use; this one loads the weights again
         engine_version = version("transformers")
         with _quiet(self._log):
             network = self._load()

@@ -104,6 +104,7 @@ class VllmSampler:
         first = next(jobs, None)
         if first is None:
             return
+        self.ready_at = None  # of an earlier use; this one starts engines of its own
         with _open_log(self._log) as log:
             path, begin = Path(log.name), log.tell()
             try:
