@@ -75,6 +75,7 @@ def _run_hydra(command: str, arguments: Sequence[str]) -> int:
     from hydra.errors import HydraException
     from hydra.types import RunMode
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     register_resolvers()
     entry: Callable[[DictConfig], None] = import_module(f"kurve.commands.{command}").main
@@ -94,7 +95,7 @@ def _run_hydra(command: str, arguments: Sequence[str]) -> int:
     argv, sys.argv = sys.argv, ["kurve", *_with_choices_for_help(command, arguments)]
     try:
         hydra.main(version_base="1.3", config_path="pkg://kurve.conf", config_name=command)(task)()
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         if asked_for_trace:
             raise
         raise ConfigError(_explain(error)) from error

@@ -119,10 +119,15 @@ def measure(evaluation: Evaluation, store: SampleStore, verdicts: VerdictStore) 
         settings=evaluation.settings,
         rng=np.random.default_rng(evaluation.settings.seed),
     )
-    speed = tokens_per_second(evaluation.folder)
-    if speed is None:
-        return report
-    return dataclasses.replace(report, scalars={**report.scalars, "tokens_per_second": speed})
+    scalars, notes = dict(report.scalars), list(report.notes)
+    if (speed := tokens_per_second(evaluation.folder)) is not None:
+        scalars["tokens_per_second"] = speed
+    string_only = evaluation.benchmark.string_only
+    scalars["num_string_only"] = len(string_only)
+    if string_only:
+        named = ", ".join(string_only[:5]) + (", ..." if len(string_only) > 5 else "")
+        notes.append(f"{len(string_only)} reference answers are read as text only, not as mathematics: {named}.")
+    return dataclasses.replace(report, scalars=scalars, notes=tuple(notes))
 
 
 def publish(tracker: Tracker, report: Report, folder: Path, *, todo: bool, store: Path) -> Sequence[Path]:
