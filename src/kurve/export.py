@@ -68,7 +68,7 @@ def _whole_curve(report: Report) -> dict[str, object]:
     return {
         "name": curve.name,
         "benchmark": report.benchmark,
-        "model": report.spec.model,
+        "model": report.label,
         "num_problems": len(tally.problem_ids),
         "num_samples": fewest,
         "note": f"{note}; band at the k of 'band', simultaneous, for problems like these; k > n/2 has high variance",
@@ -92,7 +92,7 @@ def _summary(report: Report, counts_digest: str) -> dict[str, object]:
     return {
         "format": 1,
         "benchmark": report.benchmark,
-        "model": report.spec.model,
+        "model": report.label,
         "spec": asdict(report.spec),
         "fingerprint": fingerprint(report.spec),
         "verifier": report.verifier,

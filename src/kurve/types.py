@@ -198,3 +198,9 @@ class Report:
     histograms: tuple[Histogram, ...] = ()
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = field(default=())  # sentences a reader must know before using the numbers
+    model: str = ""  # what people call it; empty takes the spec's path
+
+    @property
+    def label(self) -> str:
+        """The model's name for people."""
+        return self.model or self.spec.model

@@ -127,7 +127,7 @@ def measure(evaluation: Evaluation, store: SampleStore, verdicts: VerdictStore) 
     if string_only:
         named = ", ".join(string_only[:5]) + (", ..." if len(string_only) > 5 else "")
         notes.append(f"{len(string_only)} reference answers are read as text only, not as mathematics: {named}.")
-    return dataclasses.replace(report, scalars=scalars, notes=tuple(notes))
+    return dataclasses.replace(report, scalars=scalars, notes=tuple(notes), model=evaluation.model_name)
 
 
 def publish(tracker: Tracker, report: Report, folder: Path, *, todo: bool, store: Path) -> Sequence[Path]:

@@ -45,7 +45,7 @@ def describe(axes: Axes, reports: Sequence[Report], *, extra: str = "") -> None:
 
 def labels(reports: Sequence[Report]) -> list[str]:
     """A name for each report, as short as tells them apart."""
-    names = [report.spec.model for report in reports]
+    names = [report.label for report in reports]
     if len({report.benchmark for report in reports}) > 1:
         names = [f"{name}, {report.benchmark}" for name, report in zip(names, reports, strict=True)]
     if len(set(names)) < len(names):
@@ -68,7 +68,7 @@ def add_legend(axes: Axes, reports: Sequence[Report], handles: Sequence[Artist],
 
 def _title(reports: Sequence[Report]) -> str:
     benchmarks = list(dict.fromkeys(report.benchmark for report in reports))
-    models = list(dict.fromkeys(report.spec.model for report in reports))
+    models = list(dict.fromkeys(report.label for report in reports))
     if len(models) == 1:
         return f"{_fitted(models[0], 50)} on {_fitted(', '.join(benchmarks), 30)}"
     return f"{len(models)} models on {_fitted(', '.join(benchmarks), 60)}"
