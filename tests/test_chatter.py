@@ -11,6 +11,9 @@ from kurve.errors import ConfigError
 
 NOISE = "(EngineCore pid=7) INFO 11-23 17:41:41 [core.py:380] init engine took 5.70 s"
 WARNING = "(EngineCore pid=7) WARNING 11-23 17:41:41 [sched.py:3] Request 12 is preempted: KV cache too small"
+HARMLESS = (
+    "WARNING 11-23 17:41:07 [vllm.py:1] max_num_batched_tokens (4096) exceeds max_num_seqs * max_model_len (512)."
+)
 ERROR = "(EngineCore pid=7) ERROR 11-23 17:41:41 [core.py:1] EngineCore encountered a fatal error."
 RAISED = "(EngineCore pid=7) ERROR 11-23 17:41:41 [core.py:2] ValueError: max_model_len is too large"
 
@@ -85,7 +88,7 @@ def test_a_log_of_noise_without_line_ends_costs_little(tmp_path: Path) -> None:
     assert time.monotonic() - started < 5
 
 
-@pytest.mark.parametrize("line", [NOISE, "", "hello ERRORS", "WARNING 11-23 17:41:07 [cpu.py:207] Triton is absent"])
+@pytest.mark.parametrize("line", [NOISE, "", "hello ERRORS", HARMLESS, "WARNING 11-23 17:41:07 [cpu.py:207] No Triton"])
 def test_lines_that_do_not_matter_are_left_in_the_log(line: str) -> None:
     assert matters(line) is None
 

@@ -171,7 +171,8 @@ def _open_once(address: Address, timeout: int) -> None:
     url: URL = make_url(address.uri)
     if address.kind == "sqlite":
         path = Path(str(url.database))
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {path.parent}")
         if path.exists() and not os.access(path, os.W_OK):
             raise PermissionError(f"{path} is read-only")
     arguments = {"connect_timeout": timeout} if url.drivername.startswith(("postgresql", "mysql")) else {}
@@ -245,10 +246,19 @@ def _quiet() -> Iterator[None]:
 
 
 def _message(address: Address, action: str, error: BaseException) -> str:
-    text = re.sub(r"\s+", " ", str(error))[:600].strip()
+    text = _short(error)
     for hidden in filter(None, (address.uri if address.uri != address.shown else "", address.secret)):
         text = text.replace(hidden, "***")
     return f"cannot {action} at {address.shown}: {text}; {_remedy(address, error)}"
+
+
+def _short(error: BaseException) -> str:
+    """What went wrong: of an unreachable server the cause alone, which urllib3 wraps in its own words."""
+    text = re.sub(r"\s+", " ", str(error)).strip()
+    cause = re.search(r"(\[Errno -?\d+\] [\w ]+|Connection refused|[Tt]imed out|Name or service not known)", text)
+    if cause and "HTTPConnectionPool" in text.replace("HTTPS", "HTTP"):
+        return cause[1].strip()
+    return text[:600]
 
 
 def _remedy(address: Address, error: BaseException) -> str:

@@ -33,6 +33,7 @@ _PREFIX = re.compile(r"^(\(\w[^)]*\)\s*)?((INFO|WARNING|ERROR|CRITICAL|FATAL)\s+
 _NUMBERS = re.compile(r"\d+")
 _SAYS_NOTHING = re.compile(
     r"^Dumping |See root cause above|WorkerProc initialization failed|EngineCore failed to start"
+    r"|exceeds max_num_seqs \* max_model_len"  # true of every engine that draws few samples at once
 )
 
 

@@ -25,6 +25,7 @@ COMMANDS = {
 }
 USER_ERROR = 2
 INTERRUPTED = 130
+CLOSED_PIPE = 141
 
 _ESCAPE_HATCH = "set HYDRA_FULL_ERROR=1 for the stack trace"
 
@@ -51,6 +52,9 @@ def run(arguments: Sequence[str]) -> int:
         return _refuse(str(error))
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe has gone, as in `kurve ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
 
 
 def _dispatch(command: str, arguments: Sequence[str]) -> int:
@@ -83,7 +87,7 @@ def _run_hydra(command: str, arguments: Sequence[str]) -> int:
 
     def task(cfg: "DictConfig") -> None:
         try:
-            entry(cfg)
+            _run_command(entry, cfg, command)
         except (KurveError, KeyboardInterrupt) as error:
             # Hydra prints a line of its own for an exception that leaves a job; only a sweep needs it.
             if HydraConfig.get().mode != RunMode.RUN:
@@ -92,17 +96,24 @@ def _run_hydra(command: str, arguments: Sequence[str]) -> int:
 
     asked_for_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    argv, sys.argv = sys.argv, ["kurve", *_with_choices_for_help(command, arguments)]
+    argv, sys.argv = sys.argv, ["kurve", *_flags_first(_with_choices_for_help(command, arguments))]
     try:
         hydra.main(version_base="1.3", config_path="pkg://kurve.conf", config_name=command)(task)()
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         if asked_for_trace:
             raise
-        raise ConfigError(_explain(error)) from error
-    except ValueError as error:  # Hydra's own complaint about contradicting flags
-        if asked_for_trace or not str(error).startswith(("Only one of --", "The --resolve")):
+        raise ConfigError(_explain(error, command)) from error
+    except ValueError as error:  # Hydra's own complaints about flags and groups
+        if asked_for_trace or not str(error).startswith(("Only one of --", "The --resolve", "Config group override")):
             raise
-        raise ConfigError(str(error)) from error
+        raise ConfigError(f"{error}; a group takes the name of an option, see kurve {command} --help") from error
+    except OSError as error:
+        if asked_for_trace or isinstance(error, BrokenPipeError) or error.filename is None:
+            raise
+        raise ConfigError(
+            f"cannot use {error.filename}: {error.strerror}; results go to outputs/ in this folder unless KURVE_OUT "
+            "or paths.out names another"
+        ) from error
     finally:
         sys.argv = argv
         if not asked_for_trace:
@@ -110,6 +121,33 @@ def _run_hydra(command: str, arguments: Sequence[str]) -> int:
     if failures:
         raise failures[0]
     return 0
+
+
+def _run_command(entry: "Callable[[DictConfig], None]", cfg: "DictConfig", command: str) -> None:
+    """Run the command on settings that are all given; what OmegaConf finds open is the user's to fill in."""
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        for name, path in cfg.paths.items():
+            if not isinstance(path, str):
+                raise ConfigError(f"paths.{name} must be a folder, got {path}".replace("None", "null"))
+        entry(cfg)
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None)
+        if key == "samples":
+            raise ConfigError(
+                f"kurve {command} needs samples=<folder or fingerprint>; kurve list samples shows what is stored"
+            ) from error
+        raise ConfigError(f"{key or 'the config'} is not set: {error.msg or error}") from error
+
+
+def _flags_first(arguments: Sequence[str]) -> list[str]:
+    """The same arguments with all overrides at the end: Hydra's parser stops at overrides that follow a flag."""
+
+    def is_override(argument: str) -> bool:
+        return argument.startswith(("~", "+")) or ("=" in argument and not argument.startswith("-"))
+
+    return [a for a in arguments if not is_override(a)] + [a for a in arguments if is_override(a)]
 
 
 def _with_choices_for_help(command: str, arguments: Sequence[str]) -> list[str]:
@@ -139,7 +177,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("kurve.run_id", run_id, replace=True, use_cache=True)
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: Exception, command: str) -> str:
     """Hydra's message with the nearest valid name, without its internals."""
     cause = error.__cause__
     text = str(error)
@@ -151,9 +189,28 @@ def _explain(error: Exception) -> str:
     if wanted and options:
         near = difflib.get_close_matches(wanted[1], options[1].split(), n=1)
         text += f"\ndid you mean '{near[0]}'?" if near else ""
-    if "is not in struct" in text:
-        text += "\nthe command's --help lists all settings"
+    unknown = re.search(r"Could not override '([^']+)'", text)
+    if unknown:
+        near = difflib.get_close_matches(unknown[1], _known_keys(command), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"kurve {command} --help lists all settings"
+        text = f"there is no setting '{unknown[1]}'; {hint}"
     return f"{text.strip()}\n({_ESCAPE_HATCH})"
+
+
+def _known_keys(command: str) -> list[str]:
+    """Dotted keys of the command's config as it is without overrides."""
+    from hydra import compose, initialize_config_module
+    from omegaconf import DictConfig, OmegaConf
+
+    def walk(value: object, prefix: str) -> list[str]:
+        if not isinstance(value, dict):
+            return [prefix]
+        return [key for name, inner in value.items() for key in walk(inner, f"{prefix}.{name}" if prefix else name)]
+
+    with initialize_config_module("kurve.conf", version_base="1.3"):
+        cfg = compose(command, overrides=_with_choices_for_help(command, ["--help"])[1:])
+    assert isinstance(cfg, DictConfig)
+    return walk(OmegaConf.to_container(cfg), "")
 
 
 def _overview() -> str:

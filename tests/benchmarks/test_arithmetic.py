@@ -28,7 +28,7 @@ def test_every_answer_follows_from_the_numbers_of_its_question() -> None:
         assert 1 <= expected[word] <= 99
 
 
-@pytest.mark.parametrize("limit", [0, -1, 2.5, True])
+@pytest.mark.parametrize("limit", [0, -1, 2.5, True, 5_001])
 def test_a_limit_that_is_no_count_is_refused(limit: int) -> None:
     with pytest.raises(ConfigError, match=r"benchmark\.limit"):
         load(limit=limit)

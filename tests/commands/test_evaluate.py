@@ -180,6 +180,39 @@ def test_stored_samples_are_verified_and_reported_without_the_model(kurve: RunKu
 
 
 @pytest.mark.usefixtures("problems")
+def test_a_report_covers_all_stored_problems_whatever_was_drawn_last(kurve: RunKurve, tmp_path: Path) -> None:
+    assert kurve("sample", *BASE, "num_samples=4").returncode == 0
+    assert kurve("sample", *BASE, "num_samples=2", "benchmark.limit=1").returncode == 0
+    [spec] = tmp_path.glob("outputs/samples/*/spec.json")
+    assert kurve("report", f"samples={spec.parent}", "tracker=none").returncode == 0
+    assert [row["n"] for row in counts(tmp_path)] == [4] * 4
+    assert kurve("report", f"samples={spec.parent}", "tracker=none", "limit=2").returncode == 0
+    assert len(counts(tmp_path)) == 2
+
+
+@pytest.mark.usefixtures("problems")
+def test_a_full_disk_is_said_in_words_and_what_was_stored_stays(kurve: RunKurve, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=60k", "tmpfs", str(small)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("a small disk cannot be mounted here; it takes root")
+    try:
+        done = kurve("evaluate", *BASE, "num_samples=500", "tracker=none", f"paths.samples={small}")
+        assert done.returncode == 2
+        assert "free some space" in done.stderr
+        assert "Traceback" not in done.stderr
+        [spec] = small.glob("*/spec.json")
+        with SampleStore.open_folder(spec.parent) as store:
+            kept = [(sample.problem_id, sample.index) for sample in store.samples()]
+        assert len(kept) == len(set(kept)) > 10
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+@pytest.mark.usefixtures("problems")
 def test_two_seeds_merge_into_one_store_that_reports(kurve: RunKurve, tmp_path: Path) -> None:
     for seed in (0, 1):
         assert kurve("sample", *BASE, "num_samples=4", f"seed={seed}").returncode == 0

@@ -29,7 +29,15 @@ MODEL = ("model=local", "model.path=unused/model", "sampler=scripted", "tracker=
         (["sampler=vlm"], ["vlm", "did you mean 'vllm'"]),
         (["sampler=transformers", "model.path=./no/such/folder"], ["no/such/folder"]),
         (["seed=-1"], ["seed"]),
-        (["sampler.secnds=1"], ["secnds"]),
+        (["sampler.secnds=1"], ["sampler.secnds"]),
+        (["sampling.stop=abc"], ["sampling.stop", "list of str"]),
+        (["sampling.temperature=inf"], ["sampling.temperature"]),
+        (["model.path=null"], ["model.", "str"]),
+        (["verifier.second=maybe"], ["verifier.second", "bool"]),
+        (["sampling=null"], ["group"]),
+        (["model.lora=/no/adapter"], ["/no/adapter"]),
+        (["sampler._target_=os.getcwd"], ["no sampler"]),
+        (["hydra.run.dir=/proc/none"], ["/proc/none"]),
     ],
 )
 def test_a_bad_setting_is_refused(kurve: RunKurve, tmp_path: Path, overrides: list[str], expected: list[str]) -> None:
@@ -73,6 +81,21 @@ def test_an_unknown_command_names_the_nearest(kurve: RunKurve) -> None:
     done = kurve("evalute")
     assert done.returncode == 2
     assert "kurve evaluate" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["verify", "report", "merge"])
+def test_a_command_without_its_store_says_how_to_find_one(kurve: RunKurve, command: str) -> None:
+    done = kurve(command)
+    assert done.returncode == 2
+    assert "samples=" in done.stderr
+    assert "kurve list samples" in done.stderr
+    assert "Error executing" not in done.stderr
+
+
+def test_flags_may_stand_before_and_after_overrides(kurve: RunKurve) -> None:
+    done = kurve("evaluate", *MODEL, "--cfg", "job", "benchmark=arithmetic")
+    assert done.returncode == 0, done.stderr
+    assert "name: arithmetic" in done.stdout
 
 
 def test_a_store_that_is_not_there_is_refused(kurve: RunKurve) -> None:

@@ -49,7 +49,7 @@ def make_tiny_adapter(model: Model, folder: Path) -> Path:
         config = LoraConfig(
             r=4, lora_alpha=64, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False
         )
-        get_peft_model(AutoModelForCausalLM.from_pretrained(model.path), config).save_pretrained(folder)
+        get_peft_model(AutoModelForCausalLM.from_pretrained(model.path), config).save_pretrained(str(folder))
     return folder
 
 

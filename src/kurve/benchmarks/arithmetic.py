@@ -1,5 +1,6 @@
 """Word problems made on the spot: a benchmark that needs no download and no file."""
 
+import math
 from collections.abc import Callable, Iterator
 from itertools import count, islice
 
@@ -10,23 +11,25 @@ from kurve.benchmarks.rows import Benchmark
 from kurve.errors import ConfigError
 from kurve.types import Answer, Problem
 
+MAX_PROBLEMS = 5_000  # the shortest kinds have few thousand distinct ones
 VERSION = "1"  # raised when the problems of a number change: their ids and stores then change too
 _NAMES = ("Ann", "Ben", "Cleo", "Dan", "Eve", "Finn", "Gina", "Hugo")
 _THINGS = ("apples", "books", "marbles", "coins", "pencils", "stamps", "shells", "cards")
 
 
-def load(*, name: str = "arithmetic", limit: int = 64, num_samples: int = 16) -> Benchmark:
-    """The first `limit` problems of an endless, fixed sequence of one- and two-step word problems.
+def load(*, name: str = "arithmetic", limit: int | None = 64, num_samples: int = 16) -> Benchmark:
+    """The first `limit` problems of a fixed sequence of one- and two-step word problems, None for all 5,000.
 
     Answers are whole numbers from 1 to 99. It measures plumbing and very small models; a model of 1B parameters or
     more solves nearly all of it.
 
     Raises:
-        ConfigError: `limit` or `num_samples` is not a whole number, 1 or more.
+        ConfigError: `limit` is not a whole number from 1 to 5,000, or `num_samples` none from 1.
     """
-    for key, value in (("limit", limit), ("num_samples", num_samples)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ConfigError(f"benchmark.{key} is {value!r}; expected a whole number, 1 or more")
+    limit = MAX_PROBLEMS if limit is None else limit
+    for key, value, most in (("limit", limit, MAX_PROBLEMS), ("num_samples", num_samples, math.inf)):
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            raise ConfigError(f"benchmark.{key} is {value!r}; expected a whole number from 1 to {most:,}")
     problems = tuple(islice(_problems(), limit))
     return Benchmark(
         name=name, problems=problems, revision=VERSION, source="kurve.benchmarks.arithmetic", num_samples=num_samples

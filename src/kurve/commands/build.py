@@ -2,13 +2,16 @@
 
 import difflib
 import inspect
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticSchemaGenerationError
 
 from kurve.errors import ConfigError
 
@@ -33,6 +36,7 @@ def build(node: DictConfig, name: str, /, **given: object) -> Any:
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     settings = deferred.keywords | {key: value for key, value in given.items() if takes_all or key in parameters}
     _check_keywords(deferred.func, settings, name)
+    _check_types(deferred.func, deferred.keywords, name)
     return deferred.func(*deferred.args, **settings)
 
 
@@ -87,3 +91,36 @@ def _check_keywords(target: Any, settings: Mapping[str, object], name: str) -> N
     ]
     if missing:
         raise ConfigError(f"{name} needs {', '.join(missing)}; give it as {name}.{missing[0]}=...")
+
+
+def _check_types(target: Any, settings: Mapping[str, object], name: str) -> None:
+    """Refuse values that the target's annotations exclude: constructors check ranges, not types."""
+    constructor = target.__init__ if inspect.isclass(target) else target
+    try:
+        hints = get_type_hints(constructor)
+    except (NameError, TypeError):  # a name known to type checkers only, or a callable without annotations
+        return
+    for key, value in settings.items():
+        if key in hints and not _fits(value, hints[key]):
+            expected = _in_words(inspect.formatannotation(hints[key]))
+            shown = "null" if value is None else repr(value)
+            raise ConfigError(f"{name}.{key} is {shown}; expected {expected}")
+
+
+def _in_words(annotation: str) -> str:
+    lists = re.sub(r"(?:tuple|collections\.abc\.Sequence)\[(\w+)(?:, \.\.\.)?\]", r"list of \1", annotation)
+    return lists.replace("None", "null").replace("pathlib.", "").replace(" | ", " or ")
+
+
+def _fits(value: object, annotation: Any) -> bool:
+    try:
+        adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True, strict=True))
+    except (PydanticSchemaGenerationError, TypeError):  # the annotation describes no value, as a Protocol
+        return True
+    for form in (value, tuple(value)) if isinstance(value, list) else (value,):  # YAML has lists only
+        try:
+            adapter.validate_python(form)
+        except ValidationError:
+            continue
+        return True
+    return False

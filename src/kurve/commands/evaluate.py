@@ -1,5 +1,6 @@
 """`kurve evaluate`: sample, verify while sampling, report, track. Stopped at any point, the next start goes on."""
 
+import shlex
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from kurve.commands import provenance
 from kurve.commands.build import build
 from kurve.commands.measure import Evaluation, measure, publish, show, tracked
 from kurve.commands.plan import MAX_SAMPLES, make_plan, whole
-from kurve.commands.sample import open_store, prepare, stop_on_sigterm
+from kurve.commands.sample import checked_sampler, open_store, stop_on_sigterm
 from kurve.commands.stages import JudgeAlongside, draw, judge_stored, verdict_set
 from kurve.progress import Progress
 from kurve.report import ReportSettings, check_budget
@@ -34,7 +35,9 @@ def main(cfg: DictConfig) -> None:
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     with ExitStack() as stack:
         stack.enter_context(stop_on_sigterm())
+        sampler = checked_sampler(cfg, plan, log=run_dir / "engine.log")
         store = stack.enter_context(open_store(cfg, plan))
+        missing = store.missing(plan.ids, plan.num_samples)
         judged_by = verdict_set(verifier, plan.benchmark)
         verdicts = stack.enter_context(VerdictStore.open(store, judged_by))
         evaluation = Evaluation(
@@ -46,22 +49,30 @@ def main(cfg: DictConfig) -> None:
             settings=settings,
             config=provenance.recorded(cfg),
         )
-        sampler, missing = prepare(cfg, plan, store, log=run_dir / "engine.log")
         todo = stack.enter_context(tracked(tracker, evaluation))
         with (
             verifier,
             Progress(missing={k: len(v) for k, v in missing.items()}, num_problems=len(plan.ids)) as progress,
         ):
             problems = {problem.id: problem for problem in plan.benchmark.problems}
-            if sampler is not None:
+            if missing:
                 with JudgeAlongside(verifier, verdicts, problems, progress) as judge:
                     draw(plan, store, sampler, missing, progress=progress, on_stored=judge.offer)
             progress.stage("judging")
             judge_stored(store, verdicts, verifier, problems, num_samples=plan.num_samples, progress=progress)
             progress.stage("done")
         report = measure(evaluation, store, verdicts)
-        publish(tracker, report, run_dir / "report", todo=todo, store=store.folder)
+        publish(tracker, report, run_dir / "report", todo=todo, later=_send_later(cfg, store.folder))
         show(report, evaluation, tracker, folder=run_dir / "report", todo=todo)
+
+
+def _send_later(cfg: DictConfig, store: Path) -> str:
+    """The command that logs this evaluation from the store, to the same tracker, under the same key."""
+    words = [f"samples={store}", f"num_samples={cfg.num_samples}"]
+    if cfg.benchmark.get("limit") is not None:
+        words.append(f"limit={cfg.benchmark.limit}")
+    settings = [one for one in HydraConfig.get().overrides.task if one.startswith(("tracker", "report", "verifier"))]
+    return " ".join(["kurve report", *(shlex.quote(provenance.without_password(word)) for word in [*words, *settings])])
 
 
 def report_settings(node: DictConfig, num_samples: int) -> ReportSettings:

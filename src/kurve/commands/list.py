@@ -14,12 +14,15 @@ from kurve.errors import ConfigError
 from kurve.store import list_stores
 
 STORED = "samples"
+PIPED_WIDTH = 1000  # columns: rows stay whole for grep and cut
 
 
 def main(arguments: Sequence[str]) -> int:
     """Print the options of a config group, or the sample stores; exit code 0."""
     groups = _groups()
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=PIPED_WIDTH)
     if not arguments or arguments[0] in ("-h", "--help"):
         console.print(Text(f"usage: kurve list <{'|'.join([*groups, STORED])}> [folder of the samples]"))
         return 0
@@ -76,7 +79,7 @@ def _stores(root: Path) -> Table:
         raise ConfigError(f"{root} is not a folder of sample stores; give the folder: kurve list samples <folder>")
     table = Table(title=f"samples in {root}", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("fingerprint", "model", "benchmark", "prompt", "T", "problems", "n", "verdicts", "size", "state"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "fingerprint")
     for store in list_stores(root):
         if store.error or store.spec is None:
             table.add_row(Text(store.fingerprint), *[""] * 8, Text(store.error or "no spec.json", style="red"))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.text import Text
 
@@ -130,8 +131,10 @@ def measure(evaluation: Evaluation, store: SampleStore, verdicts: VerdictStore) 
     return dataclasses.replace(report, scalars=scalars, notes=tuple(notes), model=evaluation.model_name)
 
 
-def publish(tracker: Tracker, report: Report, folder: Path, *, todo: bool, store: Path) -> Sequence[Path]:
+def publish(tracker: Tracker, report: Report, folder: Path, *, todo: bool, later: str) -> Sequence[Path]:
     """Write the report's files, and log them unless a finished run holds them already.
+
+    `later` is the command that sends them another time.
 
     Raises:
         TrackingError: the report could not be sent; the message says how to send it later.
@@ -143,8 +146,8 @@ def publish(tracker: Tracker, report: Report, folder: Path, *, todo: bool, store
             tracker.finish("FINISHED")
         except TrackingError as error:
             raise TrackingError(
-                f"{error}\nNothing is lost: the samples and verdicts are in {store}, the report in {folder}. "
-                f"Send it when the server is back:\n  kurve report samples={store}"
+                f"{error}\nNothing is lost: samples and verdicts are stored, the report is in {folder}. "
+                f"Send it when the server is back:\n  {later}"
             ) from error
     return files
 
@@ -160,8 +163,8 @@ def show(report: Report, evaluation: Evaluation, tracker: Tracker, *, folder: Pa
         console.print(Text(f"  {key.replace('pass_at_', 'pass@'):<10} {scalars[key]:>7.1%}  95 % {interval}"))
     console.print(
         Text(
-            f"  {len(tally.problem_ids)} problems, {int(tally.num_samples.min())} samples each, "
-            f"{int((tally.num_correct > 0).sum())} problems solved at least once"
+            f"  problems: {len(tally.problem_ids)}, samples each: {_range(tally.num_samples)}, "
+            f"problems solved at least once: {int((tally.num_correct > 0).sum())}"
         )
     )
     rates = ("truncation", "no_answer", "timeout", "error", "verifier_disagreement", "duplicate")
@@ -175,6 +178,11 @@ def show(report: Report, evaluation: Evaluation, tracker: Tracker, *, folder: Pa
         console.print(Text(f"run      {tracker.url}" + ("" if todo else "  (logged before)")), soft_wrap=True)
     if tracker.hint:
         console.print(Text(tracker.hint), soft_wrap=True)
+
+
+def _range(counts: NDArray[np.int64]) -> str:
+    low, high = int(counts.min()), int(counts.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _pass_keys(scalars: Mapping[str, float]) -> list[str]:

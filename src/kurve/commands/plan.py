@@ -16,6 +16,7 @@ from kurve.samplers.checkpoints import local_digest
 from kurve.types import Decoding, Model, Prompt, SampleRequest, SamplingSpec
 
 MAX_SAMPLES = 100_000  # a problem; the estimator is exact up to here
+MAX_TEMPERATURE = 100.0  # uniform for any vocabulary by then
 _SEED_BITS = 31
 
 
@@ -64,14 +65,14 @@ def make_plan(cfg: DictConfig) -> Plan:
             "each time; set num_samples=1 or a temperature above 0"
         )
     benchmark: Benchmark = build(cfg.benchmark, "benchmark")
-    model = with_local_revision(build(cfg.model, "model"))
+    model = with_local_revision(_checked(build(cfg.model, "model")))
     return Plan(
         benchmark=benchmark,
         prompts=tuple(template.render(problem) for problem in benchmark.problems),
         template=template,
         model=model,
         decoding=decoding,
-        spec=_spec(model, benchmark, template, decoding, engine=target(cfg.sampler, "sampler").engine, seed=seed),
+        spec=_spec(model, benchmark, template, decoding, engine=_engine(cfg.sampler), seed=seed),
         num_samples=num_samples,
         seed=seed,
     )
@@ -92,6 +93,24 @@ def with_local_revision(model: Model) -> Model:
         return model
     folder = Path(model.path).expanduser().absolute()
     return dataclasses.replace(model, path=str(folder), revision=local_digest(folder))
+
+
+def _checked(model: Model) -> Model:
+    if not model.name or not model.path:
+        raise ConfigError("model.name and model.path must not be empty; model=local model.path=<hub id or folder>")
+    if model.context is not None:
+        whole(model.context, "model.context", least=1)
+    adapter = Path(model.lora).expanduser()
+    if model.lora and not adapter.is_dir() and (adapter.is_absolute() or model.lora.startswith(".")):
+        raise ConfigError(f"model.lora={model.lora}: no such folder; give the folder of a LoRA adapter, or a hub id")
+    return model
+
+
+def _engine(node: DictConfig) -> str:
+    sampler = target(node, "sampler")
+    if not isinstance(getattr(sampler, "engine", None), str):
+        raise ConfigError(f"sampler._target_ {sampler!r} is no sampler: it names no engine; see docs/adding.md")
+    return str(sampler.engine)
 
 
 def _spec(
@@ -119,7 +138,7 @@ def _adapter_digest(path: str) -> str:
 def _check_decoding(decoding: Decoding) -> None:
     """Refuse settings that no engine can follow."""
     ranges = {
-        "temperature": (decoding.temperature, 0.0, float("inf"), "0 or more"),
+        "temperature": (decoding.temperature, 0.0, MAX_TEMPERATURE, f"from 0 to {MAX_TEMPERATURE:g}"),
         "top_p": (decoding.top_p, 0.0, 1.0, "above 0, at most 1"),
         "min_p": (decoding.min_p, 0.0, 1.0, "from 0 to 1"),
     }
@@ -143,5 +162,6 @@ def whole(value: object, key: str, *, least: int, most: int | None = None) -> in
     """
     limit = f"from {least} to {most:,}" if most is not None else f"{least} or more"
     if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
-        raise ConfigError(f"{key} is {value!r}; it must be a whole number, {limit}")
+        shown = "null" if value is None else repr(value)
+        raise ConfigError(f"{key} is {shown}; it must be a whole number, {limit}")
     return value

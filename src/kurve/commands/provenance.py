@@ -58,6 +58,11 @@ def recorded(cfg: DictConfig) -> dict[str, Any]:
     return masked
 
 
+def without_password(text: str) -> str:
+    """The text with the passwords of its URLs blotted out."""
+    return _PASSWORD.sub(r"\1***@", text)
+
+
 def as_yaml(config: Mapping[str, Any]) -> str:
     """The config as YAML."""
     return OmegaConf.to_yaml(OmegaConf.create(dict(config)))
@@ -89,7 +94,7 @@ def _mask(value: Any, key: str) -> Any:
     if isinstance(value, list):
         return [_mask(inner, key) for inner in value]
     if isinstance(value, str):
-        return "***" if value and _SECRET_KEY.fullmatch(key) else _PASSWORD.sub(r"\1***@", value)
+        return "***" if value and _SECRET_KEY.fullmatch(key) else without_password(value)
     return value
 
 

@@ -47,7 +47,13 @@ def main(cfg: DictConfig) -> None:
             _judge_missing(store, evaluation, verifier)
             with VerdictStore.open(store, evaluation.verifier, read_only=True) as verdicts:
                 report = measure(evaluation, store, verdicts)
-            publish(tracker, report, run_dir / "report", todo=todo, store=folder)
+            publish(
+                tracker,
+                report,
+                run_dir / "report",
+                todo=todo,
+                later=f"kurve report samples={folder} (with the settings of this call)",
+            )
     show(report, evaluation, tracker, folder=run_dir / "report", todo=todo)
 
 

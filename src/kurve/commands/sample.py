@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -20,7 +20,7 @@ from kurve.commands.stages import draw
 from kurve.errors import StoreError
 from kurve.progress import Progress
 from kurve.samplers import Sampler
-from kurve.store import SampleStore
+from kurve.store import SampleStore, fingerprint
 
 EVALUATION = "evaluation.yaml"  # in the store's folder: the config it was last drawn with
 
@@ -35,10 +35,11 @@ def main(cfg: DictConfig) -> None:
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     with ExitStack() as stack:
         stack.enter_context(stop_on_sigterm())
+        sampler = checked_sampler(cfg, plan, log=run_dir / "engine.log")
         store = stack.enter_context(open_store(cfg, plan))
-        sampler, missing = prepare(cfg, plan, store, log=run_dir / "engine.log")
+        missing = store.missing(plan.ids, plan.num_samples)
         with Progress(missing={k: len(v) for k, v in missing.items()}, num_problems=len(plan.ids)) as progress:
-            if sampler is not None:
+            if missing:
                 draw(plan, store, sampler, missing, progress=progress)
             progress.stage("done")
         console = Console(highlight=False)
@@ -62,20 +63,24 @@ def open_store(cfg: DictConfig, plan: Plan) -> SampleStore:
     return store
 
 
-def prepare(
-    cfg: DictConfig, plan: Plan, store: SampleStore, *, log: Path
-) -> tuple[Sampler | None, Mapping[str, tuple[int, ...]]]:
-    """The checked sampler and what it has to draw; no sampler when nothing is missing.
+def checked_sampler(cfg: DictConfig, plan: Plan, *, log: Path) -> Sampler:
+    """The sampler, checked against the prompts that still lack samples; the store is only looked at.
+
+    A complete store needs no check, so that a second start takes seconds and the model may be gone.
 
     Raises:
         ConfigError: the sampler cannot draw these prompts.
+        StoreError: the store is damaged or holds other settings.
     """
-    missing = store.missing(plan.ids, plan.num_samples)
-    if not missing:
-        return None, missing
     sampler: Sampler = build(cfg.sampler, "sampler", model=plan.model, decoding=plan.decoding, log=log)
-    sampler.check([prompt for prompt in plan.prompts if prompt.problem_id in missing])
-    return sampler, missing
+    root = Path(cfg.paths.samples)
+    lacking = set(plan.ids)
+    if (root / fingerprint(plan.spec) / "spec.json").is_file():
+        with SampleStore.open(root, plan.spec, read_only=True) as store:
+            lacking = set(store.missing(plan.ids, plan.num_samples))
+    if lacking:
+        sampler.check([prompt for prompt in plan.prompts if prompt.problem_id in lacking])
+    return sampler
 
 
 def write_evaluation(folder: Path, config_yaml: str) -> None:

@@ -1,6 +1,7 @@
 """The three stages of an evaluation over one store: draw what is missing, judge what is unjudged, measure."""
 
 import json
+import logging
 import queue
 import threading
 import time
@@ -23,6 +24,7 @@ JUDGE_BATCH = 512  # stored samples judged in one call
 WAITING_ROOM = 20_000  # samples held for the judge; more are read from the store afterwards
 _LINGER = 0.2  # seconds in which samples gather into a batch while the engine works
 DRAWS = "draws.jsonl"
+_log = logging.getLogger(__name__)
 
 
 def draw(
@@ -76,8 +78,11 @@ def _record_draw(folder: Path, engine: str, version: str, progress: Progress) ->
         "tokens": progress.tokens,
         "seconds": progress.sampling_seconds,
     }
-    with (folder / DRAWS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+    try:
+        with (folder / DRAWS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+    except OSError as error:  # a full disk: the samples' own error matters, the speed of this draw does not
+        _log.warning("the speed of this draw is not recorded: %s", error)
 
 
 def tokens_per_second(folder: Path) -> float | None:

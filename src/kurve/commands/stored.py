@@ -1,5 +1,6 @@
 """Find a stored evaluation again: its samples, its settings, its benchmark."""
 
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ def find_store(cfg: DictConfig, reference: str) -> Path:
         ConfigError: there is no such store, or several.
     """
     as_path = Path(reference).expanduser()
-    if (as_path / "spec.json").is_file():
+    if as_path.is_dir() and any(next(as_path.glob(name), None) for name in ("spec.json", "samples-*")):
         return as_path.absolute()
     root = Path(cfg.paths.samples)
     found = sorted(path.parent for path in root.glob(f"{reference}*/spec.json")) if reference.isalnum() else []
@@ -49,7 +50,8 @@ def stored_config(folder: Path) -> DictConfig | None:
 def stored_benchmark(cfg: DictConfig, drawn_with: DictConfig | None, store: SampleStore) -> Benchmark:
     """The benchmark of the samples: the one named on the command line, else the one they were drawn for.
 
-    Problems without a stored sample are left out.
+    Problems without a stored sample are left out; `limit` keeps the benchmark's first ones, whatever the limit of the
+    evaluation that drew last.
 
     Raises:
         ConfigError: none is named and none is on record.
@@ -58,6 +60,9 @@ def stored_benchmark(cfg: DictConfig, drawn_with: DictConfig | None, store: Samp
     node = cfg.benchmark if cfg.get("benchmark") is not None else drawn_with and drawn_with.get("benchmark")
     if node is None:
         raise ConfigError(f"{store.folder} does not say which benchmark it was drawn for; name it: benchmark=...")
+    if "limit" in node:
+        node = copy.deepcopy(node)
+        node.limit = cfg.limit
     benchmark: Benchmark = build(node, "benchmark")
     counts: Mapping[str, int] = store.counts()
     kept = tuple(problem for problem in benchmark.problems if counts.get(problem.id))

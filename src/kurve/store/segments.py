@@ -190,10 +190,11 @@ def finish_sealing(segment: Segment) -> None:
 def damaged_line(segment: Segment, number: int, why: Exception) -> StoreError:
     """The StoreError for a line that is not what was written."""
     path = segment.present
-    line = "" if path == segment.sealed else f" (or line {number} alone)"
+    what = "the file" if path == segment.sealed else f"line {number}"
+    again = "judged" if segment.log.startswith("verdicts") else "drawn"
     return StoreError(
-        f"{path} is damaged at line {number}: {why}; restore the file from a copy, or delete it{line}: what it held "
-        "is then drawn again and everything else stays"
+        f"{path} is damaged at line {number}: {why}; restore it from a copy, or delete {what}: what it held is then "
+        f"{again} again and everything else stays"
     )
 
 
