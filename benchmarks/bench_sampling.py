@@ -15,17 +15,19 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks import Row
 from kurve.embedded import smollm2_135m_instruct
-from kurve.types import Decoding, Model, Prompt, SampleRequest, SamplingSpec
+from kurve.types import Decoding, Model, Prompt, SampleRequest
 from tests.samplers.tiny import make_tiny_model
+from tests.store.support import SPEC
 
 GOAL = 0.95
 _RESULT = "tokens a second: "  # vLLM writes to standard output too, also after the result
 SENTENCE = "Janet has {} eggs and sells {} of them for 2 dollars each. How many dollars does she have?"
 
 
-def run(quick: bool = False) -> list[dict[str, object]]:
-    """Rows of name, ratio (ours over bare, higher is better), goal and detail; `quick` samples less."""
+def run(quick: bool = False) -> list[Row]:
+    """A row a model; `quick` samples less."""
     with tempfile.TemporaryDirectory() as folder:
         tiny = Model("tiny", str(make_tiny_model(Path(folder) / "tiny")), dtype="float32", context=512)
         real = smollm2_135m_instruct()
@@ -35,7 +37,7 @@ def run(quick: bool = False) -> list[dict[str, object]]:
         ]
 
 
-def _compare(label: str, model: Model, *, problems: int, samples: int, rounds: int) -> dict[str, object]:
+def _compare(label: str, model: Model, *, problems: int, samples: int, rounds: int) -> Row:
     settings = {
         "model": {"name": model.name, "path": model.path, "dtype": model.dtype, "context": model.context},
         "problems": problems,
@@ -47,12 +49,12 @@ def _compare(label: str, model: Model, *, problems: int, samples: int, rounds: i
         for side in ("bare", "kurve") if turn % 2 == 0 else ("kurve", "bare"):
             rates[side].append(_measure(side, settings))
     ours, bare = statistics.median(rates["kurve"]), statistics.median(rates["bare"])
-    return {
-        "name": f"sampling and storing, {label}, {problems} x {samples}",
-        "ratio": ours / bare,
-        "goal": GOAL,
-        "detail": f"{ours:.0f} against {bare:.0f} tokens/s, median of {rounds}; ours seeded, with log-probabilities",
-    }
+    return Row(
+        name=f"sampling and storing, {label}, {problems} x {samples}, against bare LLM.generate",
+        ratio=ours / bare,
+        goal=GOAL,
+        detail=f"{ours:.0f} against {bare:.0f} tokens/s, median of {rounds}; ours seeded, with log-probabilities",
+    )
 
 
 def _measure(side: str, settings: dict[str, Any]) -> float:
@@ -96,14 +98,14 @@ class _ReadyAt(logging.Handler):
 
 def _kurve(settings: dict[str, Any]) -> float:
     from kurve.samplers.vllm import VllmSampler
-    from kurve.store.samples import SampleStore
+    from kurve.store import SampleStore
 
     ready = _ReadyAt()
     logging.getLogger("kurve.engine").setLevel(logging.INFO)
     logging.getLogger("kurve.engine").addHandler(ready)
     drawn = Decoding(1.0, 1.0, settings["max_tokens"])
     tokens = 0
-    with tempfile.TemporaryDirectory() as folder, SampleStore.open(Path(folder), _spec()) as store:
+    with tempfile.TemporaryDirectory() as folder, SampleStore.open(Path(folder), SPEC) as store:
         sampler = VllmSampler(model=Model(**settings["model"]), decoding=drawn)
         for sample in sampler.sample(_requests(settings)):
             store.append(sample)
@@ -112,29 +114,5 @@ def _kurve(settings: dict[str, Any]) -> float:
     return tokens / (last - ready.moment)
 
 
-def _spec() -> SamplingSpec:
-    return SamplingSpec(
-        model="m",
-        model_revision="",
-        lora="",
-        benchmark="b",
-        benchmark_revision="",
-        prompt="p",
-        prompt_digest="",
-        temperature=1.0,
-        top_p=1.0,
-        top_k=0,
-        min_p=0.0,
-        max_tokens=64,
-        stop=(),
-        engine="vllm",
-        seed="0",
-    )
-
-
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
-        print(_RESULT + str({"bare": _bare, "kurve": _kurve}[sys.argv[1]](json.loads(sys.argv[2]))), flush=True)
-    else:
-        for row in run(quick="--quick" in sys.argv):
-            print(f"{row['name']}: {row['ratio']:.3f} (goal {row['goal']}): {row['detail']}")
+    print(_RESULT + str({"bare": _bare, "kurve": _kurve}[sys.argv[1]](json.loads(sys.argv[2]))), flush=True)
