@@ -27,7 +27,7 @@ GOAL = 1.1
 
 def run(quick: bool = False) -> list[Row]:
     """One row; `quick` draws fewer samples, once."""
-    num_samples, rounds = (4, 1) if quick else (32, 3)
+    num_samples, rounds = (4, 1) if quick else (16, 3)
     plan = _plan(num_samples)
     ratios, details = [], []
     with tempfile.TemporaryDirectory(prefix="kurve-bench-") as folder:
