@@ -22,7 +22,8 @@ from kurve.verifiers import Verifier
 
 JUDGE_BATCH = 512  # stored samples judged in one call
 WAITING_ROOM = 20_000  # samples held for the judge; more are read from the store afterwards
-_LINGER = 0.2  # seconds in which samples gather into a batch while the engine works
+_LINGER = 0.2  # seconds without a sample after which a batch is judged as it is
+_GATHER = 1.0  # seconds a batch gathers at most, so that the display follows
 DRAWS = "draws.jsonl"
 _log = logging.getLogger(__name__)
 
@@ -140,14 +141,16 @@ class JudgeAlongside:
             self.failure = error
 
     def _batch(self) -> list[Sample]:
-        """The samples that wait, at least one; empty when all is done."""
+        """The samples that wait, at least one, gathered for a second at most; empty when all is done."""
         batch: list[Sample] = []
-        while not batch or len(batch) < JUDGE_BATCH:
+        until = 0.0
+        while len(batch) < JUDGE_BATCH and not (batch and time.monotonic() > until):
             try:
                 batch.append(self._queue.get(timeout=_LINGER))
             except queue.Empty:
                 if batch or self._done.is_set():
                     break
+            until = until or (time.monotonic() + _GATHER if batch else 0.0)
         return batch
 
 
