@@ -55,7 +55,7 @@ bench: $(STAMP) ## speed as ratios against named alternatives; writes docs/bench
 	$(BIN)/python -m benchmarks
 
 serve: $(STAMP) ## the MLflow UI on what was logged here
-	$(BIN)/mlflow server --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --default-artifact-root file://$(CURDIR)/mlartifacts --host 127.0.0.1 --port $(PORT)
+	$(BIN)/mlflow server --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --artifacts-destination $(CURDIR)/mlartifacts --host 127.0.0.1 --port $(PORT)
 
 wheel: $(STAMP) ## build the wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist .

@@ -174,6 +174,17 @@ def test_stored_samples_are_verified_and_reported_without_the_model(kurve: RunKu
     assert reported.returncode == 0, reported.stderr
     assert "pass@8" in reported.stdout
     smaller = kurve("report", f"samples={spec.parent}", "num_samples=4", "tracker=dir")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    far = subprocess.run(
+        command_line(("report", f"samples={spec.parent}", "tracker=none")),
+        cwd=elsewhere,
+        env=command_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert far.returncode == 0, far.stderr
     assert smaller.returncode == 0, smaller.stderr
     assert "pass@4" in smaller.stdout
     assert [row["n"] for row in counts(tmp_path)] == [4] * 4

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -56,11 +57,19 @@ def open_store(cfg: DictConfig, plan: Plan) -> SampleStore:
     store = SampleStore.open(Path(cfg.paths.samples), plan.spec)
     try:
         store.record_prompts(plan.prompts, {problem.id: problem.question for problem in plan.benchmark.problems})
-        write_evaluation(store.folder, provenance.as_yaml(provenance.recorded(cfg)))
+        write_evaluation(store.folder, provenance.as_yaml(_found_from_anywhere(provenance.recorded(cfg))))
     except BaseException:
         store.close()
         raise
     return store
+
+
+def _found_from_anywhere(config: dict[str, Any]) -> dict[str, Any]:
+    """The config with the benchmark's local file by its whole path: `kurve report` may run in another folder."""
+    benchmark = config["benchmark"]
+    if not benchmark.get("path"):
+        return config
+    return config | {"benchmark": benchmark | {"path": str(Path(benchmark["path"]).expanduser().absolute())}}
 
 
 def checked_sampler(cfg: DictConfig, plan: Plan, *, log: Path) -> Sampler:
