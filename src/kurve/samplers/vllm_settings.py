@@ -12,6 +12,7 @@ from typing import Any
 
 from kurve.errors import ConfigError
 from kurve.samplers.checkpoints import is_local
+from kurve.samplers.vllm_plugin import SWITCH as SEEDED_ROWS
 from kurve.types import Decoding, Model
 
 _OURS = {
@@ -115,6 +116,7 @@ def engine_environments(engines: int, devices_each: int, kvcache_gb: int) -> lis
             "VLLM_CPU_KVCACHE_SPACE": str(kvcache_gb),
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "OMP_NUM_THREADS": str(threads),
+            SEEDED_ROWS: "1",
         }
         return [cpu | base] * engines
     if engines == 1 and "CUDA_VISIBLE_DEVICES" not in os.environ:
