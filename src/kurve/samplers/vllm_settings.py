@@ -12,6 +12,7 @@ from typing import Any
 
 from kurve.errors import ConfigError
 from kurve.samplers.checkpoints import is_local
+from kurve.samplers.processor import cpu_dtype
 from kurve.samplers.vllm_plugin import SWITCH as SEEDED_ROWS
 from kurve.types import Decoding, Model
 
@@ -82,7 +83,7 @@ def engine_kwargs(
     if not is_local(model.path) and model.revision:
         arguments |= {"revision": model.revision, "tokenizer_revision": model.revision}
     if is_cpu_build():
-        arguments["enforce_eager"] = True
+        arguments |= {"enforce_eager": True, "dtype": cpu_dtype(model.dtype)}
         if context:
             arguments |= {"enable_chunked_prefill": False, "max_num_batched_tokens": max(_CPU_BATCH, context)}
     if model.lora:
@@ -117,6 +118,8 @@ def engine_environments(engines: int, devices_each: int, kvcache_gb: int) -> lis
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "OMP_NUM_THREADS": str(threads),
             SEEDED_ROWS: "1",
+            # The worker is a process of its own already; with few cores a second one costs more than it overlaps.
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         }
         return [cpu | base] * engines
     if engines == 1 and "CUDA_VISIBLE_DEVICES" not in os.environ:
