@@ -5,9 +5,12 @@ KurveError
     DataError        a dataset or stored file is unreadable, malformed or does not match
         StoreError   a sample store cannot be used: other settings, in use, damaged, no space
     SamplingError    an engine or a server failed
+    TrainingError    a model cannot be loaded, trained or saved
+    StudyError       a stage of a study failed, or its record cannot be used
     VerifierError    the verifier cannot be started or keeps failing
     MetricError      the counts do not allow the measurement that was asked for
     TrackingError    the tracking server cannot be reached or refused
+        RejectedError  what was sent will be refused again, however often it is sent
 
 The command line turns each of them into one message and exit code 2.
 """
@@ -33,6 +36,14 @@ class SamplingError(KurveError):
     """An engine or a server failed."""
 
 
+class TrainingError(KurveError):
+    """A model cannot be loaded, trained or saved."""
+
+
+class StudyError(KurveError):
+    """A stage of a study failed, or the study's record cannot be used."""
+
+
 class VerifierError(KurveError):
     """The verifier cannot be started or keeps failing."""
 
@@ -43,3 +54,7 @@ class MetricError(KurveError):
 
 class TrackingError(KurveError):
     """The tracking server cannot be reached or refused what was sent."""
+
+
+class RejectedError(TrackingError):
+    """The tracking server will refuse what was sent however often it is sent."""

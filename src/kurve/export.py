@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from kurve.errors import DataError
 from kurve.figures.curves import curve_of, pass_at_k_figure
 from kurve.figures.files import save, write_whole
@@ -58,6 +60,23 @@ def write_files(report: Report, folder: Path) -> list[Path]:
             f"cannot write the report to {folder}: {error}; free space there or choose another folder"
         ) from error
     return [*(folder / name for name in contents), *figures]
+
+
+def read_counts(path: Path) -> Tally:
+    """The per-problem counts that `write_files` wrote as counts.parquet.
+
+    Raises:
+        DataError: there is no such file, or it is another one.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        columns = pq.read_table(path, columns=["id", "n", "c", "errors"]).to_pydict()
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise DataError(f"{path} holds no counts of an evaluation: {error}; evaluate again") from error
+    ids, n, c, errors = (columns[name] for name in ("id", "n", "c", "errors"))
+    return Tally(tuple(ids), *(np.asarray(counts, dtype=np.int64) for counts in (n, c, errors)))
 
 
 def _whole_curve(report: Report) -> dict[str, object]:

@@ -17,7 +17,8 @@ from rich.text import Text
 
 from kurve.types import Outcome, Sample, Verdict
 
-PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
+# Seconds between lines where there is no terminal; a study that shows its stages asks for more of them.
+PLAIN_EVERY = float(os.environ.get("KURVE_PROGRESS_EVERY") or 10.0)
 
 
 def original_stderr() -> TextIO:
@@ -141,9 +142,9 @@ class Progress:
     def _time(self) -> str:
         elapsed = time.monotonic() - self._started
         if not 0 < self._samples < self._total:
-            return f"{_duration(elapsed)} so far"
+            return f"{duration(elapsed)} so far"
         left = self.sampling_seconds / self._samples * (self._total - self._samples)
-        return f"{_duration(left)} left"
+        return f"{duration(left)} left"
 
     def _render(self) -> Table:
         grid = Table.grid(padding=(0, 1))
@@ -159,7 +160,8 @@ class Progress:
             self._console.print(Text(self.line()), soft_wrap=True)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds in words, as `2 min 05 s`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

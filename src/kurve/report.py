@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from kurve.errors import ConfigError, MetricError
 from kurve.metrics.bootstrap import Estimate, mean_band, mean_interval
 from kurve.metrics.coverage import accuracy_histogram
+from kurve.metrics.efficiency import HEADLINE_K
 from kurve.metrics.passk import high_variance, log_spaced, pass_at_k_per_problem
 from kurve.observations import DrawnSamples, JudgedSamples, gold_text, preview_plan, shortened, tally
 from kurve.types import Curve, Histogram, Outcome, Problem, Report, Sample, SamplingSpec, Table, Tally, Verdict
@@ -20,7 +21,6 @@ __all__ = ["Metric", "MetricValue", "ReportSettings", "build_report", "check_bud
 MetricValue: TypeAlias = float | Estimate | Curve | Histogram | None
 Metric: TypeAlias = Callable[[Tally], MetricValue]
 
-HEADLINE_K = 256  # of the efficiency gap in Yue et al. 2025; the largest k if n is smaller
 FEW_PROBLEMS = 30
 MAX_PREVIEW_ROWS = 2_000
 MAX_PAIR_ROWS = 1_000

@@ -61,6 +61,14 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Demonstration:
+    """A response to imitate, for supervised training and distillation."""
+
+    prompt: Prompt
+    response: str
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A model to sample: where its weights are and how to load them."""
 

@@ -74,8 +74,7 @@ def load(
     _check_settings(limit, num_samples, duplicates)
     low, high = _check_fold(fold)
     if path is not None:
-        source = str(path)
-        rows, revision = files.read(Path(path))
+        source, (rows, revision) = str(path), files.read(Path(path))
     elif dataset:
         source = data_files or dataset
         rows = hub.read(dataset, subset=subset, split=split, revision=revision, data_files=data_files)

@@ -3,16 +3,20 @@
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from kurve.types import Report
 
 # Okabe and Ito's colours, told apart by colour-blind readers; the dashes serve a grey print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("solid", "dashed", "dashdot")
 GREY = "#666666"
+_MOST_TICKS = 11
 
 Where: TypeAlias = Literal["lower right", "upper center"]
 
@@ -26,6 +30,34 @@ def empty_figure() -> tuple[Figure, Axes]:
     axes.grid(visible=True, axis="y", color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     return figure, axes
+
+
+def log2_axis(axes: Axes, largest: int) -> None:
+    """k from 1 to `largest` along x, in powers of two."""
+    octaves = max(1.0, np.log2(largest))
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(2 ** (-0.02 * octaves), largest * 2 ** (0.02 * octaves))
+    axes.xaxis.set_major_locator(FixedLocator(_ticks(largest)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda k, _: f"{round(k):,}"))
+
+
+def shade_high_variance(axes: Axes, n: int, *, named: bool = True) -> None:
+    """Shade k > n/2, where few samples decide; nothing for a single sample."""
+    if n < 2:
+        return
+    axes.axvspan(n / 2, axes.get_xlim()[1], color="#000000", alpha=0.05, linewidth=0, zorder=0)
+    if named:
+        axes.text(
+            n / np.sqrt(2),
+            0.03,
+            "k > n/2:\nhigh\nvariance",
+            transform=axes.get_xaxis_transform(),
+            fontsize=7.5,
+            color=GREY,
+            ha="center",
+            va="bottom",
+        )
 
 
 def describe(axes: Axes, reports: Sequence[Report], *, extra: str = "") -> None:
@@ -94,3 +126,13 @@ def _same(texts: Sequence[str]) -> str:
 
 def _fitted(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit // 2 - 1]}…{text[-(limit // 2) :]}"
+
+
+def _ticks(largest: int) -> list[int]:
+    """Powers of two, every second or third if there are many, and the largest k where it has room."""
+    octaves = largest.bit_length() - 1
+    step = octaves // _MOST_TICKS + 1
+    ticks = [2**i for i in range(0, octaves + 1, step)]
+    if np.log2(largest / ticks[-1]) > 0.6 * step:
+        ticks.append(largest)
+    return ticks

@@ -21,7 +21,7 @@ from kurve.errors import MetricError
 from kurve.metrics.passk import Floats, pass_at_k_per_problem, sampling_variance
 
 _CELLS = 1 << 22  # of one block of multiplier draws, 32 MB
-_CONSTANT = 1e-12  # a standard deviation that is rounding, not spread
+CONSTANT = 1e-12  # a standard deviation that is rounding, not spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> Estimate:
         MetricError: no values, values outside 0..1 or not finite, or a confidence outside (0, 1).
     """
     table = _checked(values, ndim=1)[:, None]
-    quantile = _student(_normal_quantile(confidence), len(table))
+    quantile = student_quantile(normal_quantile(confidence), len(table))
     low, high = _wilson(table, quantile)
     return Estimate(float(table.mean()), float(low[0]), float(high[0]))
 
@@ -70,11 +70,11 @@ def mean_band(
         MetricError: no values, values outside 0..1 or not finite, a confidence outside (0, 1), or draws < 100.
     """
     table = _checked(values, ndim=2)
-    pointwise = _normal_quantile(confidence)
+    pointwise = normal_quantile(confidence)
     if draws < 100:
         raise MetricError(f"need at least 100 draws for a band, got {draws}; 2000 is usual")
-    quantile = max(pointwise, float(np.quantile(_suprema(table, rng, draws), confidence)))
-    return _wilson(table, _student(quantile, len(table)))
+    quantile = max(pointwise, float(np.quantile(suprema(table, rng, draws), confidence)))
+    return _wilson(table, student_quantile(quantile, len(table)))
 
 
 def fixed_problems_interval(
@@ -88,15 +88,53 @@ def fixed_problems_interval(
     Raises:
         MetricError: bad counts as in `pass_at_k`, or 2k above min(n), where no unbiased variance exists.
     """
-    normal = _normal_quantile(confidence)
+    normal = normal_quantile(confidence)
     variances = sampling_variance(num_samples, num_correct, [k])[:, 0]
     mean = float(pass_at_k_per_problem(num_samples, num_correct, [k]).mean())
     groups = int((np.asarray(num_samples).astype(np.int64) // k).sum())  # disjoint groups of k samples: independent
     variance = float(variances.sum()) / variances.size**2
     spread = mean * (1 - mean)
-    relative = variance / spread if spread > _CONSTANT and variance > 0 else 1 / groups
+    relative = variance / spread if spread > CONSTANT and variance > 0 else 1 / groups
     low, high = _score_limits(np.array([mean]), np.array([normal**2 * relative]))
     return Estimate(mean, float(low[0]), float(high[0]))
+
+
+def normal_quantile(confidence: float) -> float:
+    """Two-sided normal quantile of a confidence, 1.96 for 0.95.
+
+    Raises:
+        MetricError: a confidence outside (0, 1).
+    """
+    if not 0 < confidence < 1:
+        raise MetricError(f"confidence must lie between 0 and 1, got {confidence}; 0.95 is usual")
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def student_quantile(normal: float, num_problems: int) -> float:
+    """The t quantile with the tail of a normal one; infinite for a single problem."""
+    if num_problems == 1:
+        return float("inf")
+    return -float(special.stdtrit(num_problems - 1, special.ndtr(-normal)))
+
+
+def suprema(table: Floats, rng: np.random.Generator, draws: int) -> Floats:
+    """Largest |t| over the columns for each draw of Gaussian multipliers, [draws]; constant columns do not count.
+
+    Args:
+        table: one row a problem, [P, K].
+        rng: source of the multipliers.
+        draws: how many.
+    """
+    num_problems = len(table)
+    centred = table - table.mean(axis=0)
+    spread = np.sqrt((centred**2).sum(axis=0))
+    scaled = centred[:, spread > CONSTANT] / spread[spread > CONSTANT]
+    step = max(1, _CELLS // max(num_problems, scaled.shape[1], 1))
+    blocks = [
+        np.abs(rng.standard_normal((min(step, draws - start), num_problems)) @ scaled).max(axis=1, initial=0.0)
+        for start in range(0, draws, step)
+    ]
+    return np.concatenate(blocks)
 
 
 def _checked(values: ArrayLike, *, ndim: int) -> Floats:
@@ -108,33 +146,6 @@ def _checked(values: ArrayLike, *, ndim: int) -> Floats:
         worst = table[~((table >= 0) & (table <= 1))][0]
         raise MetricError(f"need fractions from 0 to 1, got {worst}")
     return table
-
-
-def _normal_quantile(confidence: float) -> float:
-    if not 0 < confidence < 1:
-        raise MetricError(f"confidence must lie between 0 and 1, got {confidence}; 0.95 is usual")
-    return NormalDist().inv_cdf((1 + confidence) / 2)
-
-
-def _student(normal: float, num_problems: int) -> float:
-    """The t quantile with the tail of a normal one; infinite for a single problem."""
-    if num_problems == 1:
-        return float("inf")
-    return -float(special.stdtrit(num_problems - 1, special.ndtr(-normal)))
-
-
-def _suprema(table: Floats, rng: np.random.Generator, draws: int) -> Floats:
-    """Largest |t| over the columns for each draw of multipliers, [draws]."""
-    num_problems = len(table)
-    centred = table - table.mean(axis=0)
-    spread = np.sqrt((centred**2).sum(axis=0))
-    scaled = centred[:, spread > _CONSTANT] / spread[spread > _CONSTANT]
-    step = max(1, _CELLS // max(num_problems, scaled.shape[1], 1))
-    blocks = [
-        np.abs(rng.standard_normal((min(step, draws - start), num_problems)) @ scaled).max(axis=1, initial=0.0)
-        for start in range(0, draws, step)
-    ]
-    return np.concatenate(blocks)
 
 
 def _wilson(table: Floats, quantile: float) -> tuple[Floats, Floats]:

@@ -1,0 +1,224 @@
+"""Two models over the same problems -> Comparison: where the tuned one gained, lost, and where nothing is established.
+
+Always paired: the counts of both are brought into the same order by problem id, and a problem that only one of them
+has is refused.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kurve.errors import DataError
+from kurve.metrics.bootstrap import Estimate, mean_band
+from kurve.metrics.crossover import Crossover, crossover
+from kurve.metrics.efficiency import delta_se, headline_k
+from kurve.metrics.paired import (
+    DRAWS,
+    Change,
+    KRange,
+    PairedDifference,
+    difference_interval,
+    k_ranges,
+    overall,
+    paired_difference,
+)
+from kurve.metrics.passk import high_variance, log_spaced, pass_at_k_per_problem
+from kurve.types import Curve, Tally
+
+MOST_KS = 2048  # every k up to here, log-spaced beyond: a band over more holds no more
+_NAMED = 5  # ids that a refusal spells out
+
+
+@dataclass(frozen=True, slots=True)
+class PassAtK:
+    """pass@k of both models at one k, as fractions."""
+
+    k: int
+    base: float
+    tuned: float
+    change: Estimate  # tuned - base, with its own paired interval (not the band)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What changed between base and tuned over the problems that both were sampled on."""
+
+    base: str  # name for people
+    tuned: str
+    difference: PairedDifference  # over all k, with the simultaneous band
+    ranges: tuple[KRange, ...]  # where the band says gain, loss, or nothing
+    verdict: Change  # of the whole curve
+    at_1: PassAtK
+    headline: PassAtK  # at k = 256, or the largest k if n is smaller
+    delta_se: Estimate  # base pass@k - tuned pass@1, k that of `headline`
+    crossover: Crossover
+
+
+def compare(
+    base: Tally,
+    tuned: Tally,
+    *,
+    rng: np.random.Generator,
+    names: tuple[str, str] = ("base", "tuned"),
+    confidence: float = 0.95,
+    draws: int = DRAWS,
+) -> Comparison:
+    """Compare two models problem by problem, for every k up to the fewest samples that any problem has.
+
+    Args:
+        base: counts of the model before training.
+        tuned: counts of the model after, over the same problems in any order.
+        rng: source of all draws; the same state gives the same comparison.
+        names: of base and tuned, for people.
+        confidence: of every interval and of the band, a fraction.
+        draws: multipliers behind the band, and draws of the bootstrap.
+
+    Raises:
+        DataError: no problems, or problems that do not pair, see `paired`.
+        MetricError: counts as `pass_at_k` refuses them.
+    """
+    base, tuned = paired(base, tuned, names=names)
+    k = headline_k(base, tuned)
+    fewest = int(min(base.num_samples.min(), tuned.num_samples.min()))
+    ks = np.union1d(log_spaced(fewest, MOST_KS), [k])
+    before = pass_at_k_per_problem(base.num_samples, base.num_correct, ks)
+    after = pass_at_k_per_problem(tuned.num_samples, tuned.num_correct, ks)
+    difference = paired_difference(before, after, ks, rng, confidence=confidence, draws=draws)
+    ranges = k_ranges(difference)
+
+    def at(column: int) -> PassAtK:
+        change = difference_interval(after[:, column] - before[:, column], confidence=confidence)
+        return PassAtK(int(ks[column]), float(difference.base[column]), float(difference.tuned[column]), change)
+
+    return Comparison(
+        base=names[0],
+        tuned=names[1],
+        difference=difference,
+        ranges=ranges,
+        verdict=overall(ranges),
+        at_1=at(0),
+        headline=at(int(np.searchsorted(ks, k))),
+        delta_se=delta_se(base, tuned, k, confidence=confidence),
+        crossover=crossover(after - before, difference, rng, draws=draws),
+    )
+
+
+def paired(base: Tally, tuned: Tally, *, names: tuple[str, str] = ("base", "tuned")) -> tuple[Tally, Tally]:
+    """The same counts in the order of the base's problems.
+
+    Raises:
+        DataError: a problem that only one of them has, that one has twice, or that has no judged sample, with the ids;
+            or no problem at all.
+    """
+    for tally, name in zip((base, tuned), names, strict=True):
+        _check(tally, name)
+    known, sampled = set(base.problem_ids), set(tuned.problem_ids)
+    only_base = [one for one in base.problem_ids if one not in sampled]
+    only_tuned = [one for one in tuned.problem_ids if one not in known]
+    if only_base or only_tuned:
+        raise DataError(
+            f"a paired comparison needs the same problems for both models: only {names[0]} has "
+            f"{_named(only_base)}, only {names[1]} has {_named(only_tuned)}; evaluate both on the same problems"
+        )
+    row = {problem_id: at for at, problem_id in enumerate(tuned.problem_ids)}
+    order = np.array([row[problem_id] for problem_id in base.problem_ids], dtype=np.intp)
+    return base, Tally(base.problem_ids, tuned.num_samples[order], tuned.num_correct[order], tuned.num_errors[order])
+
+
+def in_words(comparison: Comparison) -> str:
+    """The verdict range by range: "gain at k = 1 to 8, not established at k = 9 to 47, loss at k = 48 to 256"."""
+    return ", ".join(f"{one.change} at {_k_words(one)}" for one in comparison.ranges)
+
+
+def pass_at_k_curve(tally: Tally, rng: np.random.Generator, *, confidence: float = 0.95, draws: int = 2000) -> Curve:
+    """One model's own curve with its simultaneous band, for a figure beside others.
+
+    Raises:
+        DataError: no problems, or one without a judged sample.
+    """
+    _check(tally, "the model")
+    ks = log_spaced(int(tally.num_samples.min()))
+    values = pass_at_k_per_problem(tally.num_samples, tally.num_correct, ks)
+    low, high = mean_band(values, rng, confidence=confidence, draws=draws)
+    unsure = high_variance(tally.num_samples, ks)
+    return Curve("pass_at_k", ks, values.mean(axis=0), low, high, unsure, confidence)
+
+
+def as_json(comparison: Comparison, *, seed: int | None = None) -> dict[str, object]:
+    """The comparison as plain values; null stands for infinity (no crossing) and for what cannot be known.
+
+    Args:
+        comparison: what to write.
+        seed: of the generator that made it, for the record.
+    """
+    difference, cross = comparison.difference, comparison.crossover
+    k, low, high = difference.k, difference.low, difference.high
+    return {
+        "base": comparison.base,
+        "tuned": comparison.tuned,
+        "num_problems": difference.num_problems,
+        "alpha": 1 - difference.confidence,
+        "seed": seed,
+        "ks": k.tolist(),
+        "base_pass_at_k": difference.base.tolist(),
+        "tuned_pass_at_k": difference.tuned.tolist(),
+        "delta": difference.delta.tolist(),
+        "delta_se_of_mean": _finite(difference.standard_error),
+        "delta_lower": low.tolist(),
+        "delta_upper": high.tolist(),
+        "critical_value": _finite([difference.critical_value])[0],
+        "gain_ks": k[low > 0].tolist(),
+        "loss_ks": k[high < 0].tolist(),
+        "verdict": {
+            "overall": comparison.verdict.name,
+            "ranges": [{"first_k": r.first, "last_k": r.last, "verdict": r.change.name} for r in comparison.ranges],
+            "words": in_words(comparison),
+        },
+        "pass_at_1": _at_json(comparison.at_1),
+        "pass_at_k": _at_json(comparison.headline),
+        "delta_se": {"k": comparison.headline.k} | _estimate_json(comparison.delta_se),
+        "crossover": {
+            "point": _finite([cross.point])[0],
+            "confidence_set": _finite(cross.confidence_set),
+            "bootstrap_interval": _finite(cross.interval),
+            "probability_of_crossing": _finite([cross.probability])[0],
+        },
+    }
+
+
+def _check(tally: Tally, name: str) -> None:
+    if not tally.problem_ids:
+        raise DataError(f"{name} has no problems; evaluate it first")
+    twice = [one for one, times in Counter(tally.problem_ids).items() if times > 1]
+    if twice:
+        raise DataError(f"{name} has {_named(twice)} more than once; merge its counts or drop one of them")
+    empty = [one for one, n in zip(tally.problem_ids, tally.num_samples.tolist(), strict=True) if n < 1]
+    if empty:
+        raise DataError(f"{name} has no judged sample of {_named(empty)}; sample or judge them again")
+
+
+def _named(ids: Sequence[str]) -> str:
+    if not ids:
+        return "none"
+    rest = len(ids) - _NAMED
+    return ", ".join(ids[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _k_words(one: KRange) -> str:
+    return f"k = {one.first}" if one.first == one.last else f"k = {one.first} to {one.last}"
+
+
+def _at_json(at: PassAtK) -> dict[str, object]:
+    return {"k": at.k, "base": at.base, "tuned": at.tuned, "delta": _estimate_json(at.change)}
+
+
+def _estimate_json(estimate: Estimate) -> dict[str, object]:
+    return {"value": estimate.value, "lower": estimate.low, "upper": estimate.high}
+
+
+def _finite(values: Sequence[float] | NDArray[np.float64]) -> list[float | None]:
+    return [float(value) if math.isfinite(value) else None for value in values]
