@@ -5,9 +5,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kurve.errors import TrackingError
-from kurve.tracking import DirTracker, NullTracker, RunInfo, Tracker, report_points, thin
+from kurve.dir_tracker import DirTracker
+from kurve.errors import RejectedError, TrackingError
+from kurve.tracking import NullTracker, RunInfo, TimedPoint, Tracker, report_points, thin
 from tests.tracking_samples import HOSTILE, report, run_info
+
+
+NOW = 1_700_000_000_000  # ms since 1970
+
+
+def started(root: Path) -> DirTracker:
+    tracker = DirTracker(root)
+    tracker.start(run_info())
+    return tracker
+
+
+def timed(*steps: int) -> list[TimedPoint]:
+    return [TimedPoint("train/loss", step / 7, step, NOW + step) for step in steps]
+
+
+def kept_points(tracker: DirTracker) -> list[TimedPoint]:
+    rows = (Path(tracker.url) / "points.jsonl").read_text().splitlines()
+    return [TimedPoint(**json.loads(row)) for row in rows]
 
 
 def the_folder(root: Path) -> Path:
@@ -179,3 +198,94 @@ def test_the_tracker_that_keeps_nothing_does_nothing(tmp_path: Path) -> None:
     assert tracker.start(run_info())
     tracker.log_report(report(4), [tmp_path / "absent"])
     assert (tracker.url, tracker.hint) == ("", "")
+    tracker.log_points(timed(1))
+    tracker.log_files([tmp_path / "absent"], "rollouts")
+    with tracker.in_background():
+        pass
+    assert (tracker.run_id, tracker.destination) == ("", "")
+    for act in (tracker.attach, tracker.tags):
+        with pytest.raises(TrackingError, match="tracker=none keeps no runs"):
+            act("run")
+
+
+def test_points_of_a_training_are_appended_once_by_whichever_process(tmp_path: Path) -> None:
+    first = started(tmp_path)
+    first.log_points(timed(0, 1, 1))
+    first.log_points(timed(1, 2))
+    first.finish("KILLED")
+    second = started(tmp_path)
+    second.log_points([*timed(2, 3), TimedPoint("train/loss", float("nan"), 4, NOW)])
+    third = DirTracker(tmp_path)
+    third.attach(first.run_id)
+    third.log_points([*timed(0), TimedPoint("train/loss", 0.0, 0, NOW + 1)])  # another time is another point
+    assert kept_points(third) == [*timed(0, 1, 2, 3), TimedPoint("train/loss", 0.0, 0, NOW + 1)]
+
+
+def test_a_point_that_a_crash_cut_short_is_sent_again_and_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    tracker = started(tmp_path)
+    tracker.log_points(timed(0, 1, 2))
+    path = Path(tracker.url) / "points.jsonl"
+    path.write_bytes(path.read_bytes()[:-9])
+    again = started(tmp_path)
+    again.log_points(timed(0, 1, 2))
+    assert kept_points(again) == timed(0, 1, 2)
+    path.write_bytes(b'{"key": 1}\n' + path.read_bytes())
+    with pytest.raises(TrackingError, match=r"points\.jsonl has a line that is no point .*move the file away"):
+        started(tmp_path).log_points(timed(3))
+
+
+def test_files_are_kept_under_their_folder_and_replaced_by_newer_ones(tmp_path: Path) -> None:
+    tracker = started(tmp_path / "runs")
+    file = tmp_path / "step-5.parquet"
+    for content in ("old", "new"):
+        file.write_text(content)
+        tracker.log_files([file], "rollouts/early")
+    kept = Path(tracker.url) / "artifacts" / "rollouts" / "early"
+    assert [(path.name, path.read_text()) for path in kept.iterdir()] == [("step-5.parquet", "new")]
+    with pytest.raises(RejectedError, match="absent"):
+        tracker.log_files([file, tmp_path / "absent"], "rollouts")
+    for folder in ("../up", "/absolute", "a\\b", "nul\x00"):
+        with pytest.raises(RejectedError, match="relative folder"):
+            tracker.log_files([file], folder)
+
+
+def test_points_and_files_need_a_run(tmp_path: Path) -> None:
+    tracker = DirTracker(tmp_path)
+    for act in (lambda: tracker.log_points(timed(1)), lambda: tracker.log_files([], "rollouts")):
+        with pytest.raises(TrackingError, match="before a run was started"):
+            act()
+    assert (tracker.run_id, tracker.destination) == ("", str(tmp_path))
+
+
+def test_a_run_is_taken_up_as_it_is_and_ends_when_it_is_said_to(tmp_path: Path) -> None:
+    first = started(tmp_path)
+    first.finish("FAILED")
+    before = (the_folder(tmp_path) / "run.json").read_bytes()
+    second = DirTracker(tmp_path)
+    second.attach(first.run_id)
+    assert (the_folder(tmp_path) / "run.json").read_bytes() == before
+    with second.in_background():
+        second.log_points(timed(1))
+    second.finish("FINISHED", NOW)
+    state = json.loads((the_folder(tmp_path) / "run.json").read_text())
+    assert (state["status"], state["ended"], state["attempt"]) == ("FINISHED", NOW, 1)
+    assert second.tags(first.run_id)["kurve.kind"] == "base"
+
+
+@pytest.mark.parametrize("run_id", ["", "absent", ".", "..", "../other/run", "/"])
+def test_only_the_runs_of_its_folder_are_taken_up(tmp_path: Path, run_id: str) -> None:
+    DirTracker(tmp_path / "other").start(run_info())
+    (the_folder(tmp_path / "other")).rename(tmp_path / "other" / "run")
+    tracker = DirTracker(tmp_path / "runs")
+    for act in (tracker.attach, tracker.tags):
+        with pytest.raises(TrackingError, match=r"there is no run .*tracker\.folder="):
+            act(run_id)
+    assert tracker.run_id == ""
+
+
+def test_tags_that_were_lost_are_an_error(tmp_path: Path) -> None:
+    tracker = started(tmp_path)
+    for damage in ("[]", "{"):
+        (Path(tracker.url) / "tags.json").write_text(damage)
+        with pytest.raises(TrackingError, match="cannot read the run's tags"):
+            tracker.tags(tracker.run_id)

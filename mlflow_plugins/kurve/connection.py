@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,10 +23,14 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import URL, make_url
 
-from kurve.errors import TrackingError
+from kurve.errors import RejectedError, TrackingError
 
 LOCK_TIMEOUT = 120  # seconds; what is done under the lock takes well under one
 
+BACKGROUND_TIMEOUT = 20  # seconds for a request of a thread that tries again by itself
+
+_ARTIFACT_STORES = ("botocore", "boto3", "google", "azure")  # their clients are not installed everywhere
+_TALKATIVE = ("mlflow", "mlflow.store.db.utils", "alembic", "urllib3")  # loggers
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _AUTH_CODES = {"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED"}
 
@@ -101,26 +106,36 @@ def talking(address: Address, action: str, *, timeout: int, retries: int, ask_us
         retries: of a request, after 0, 2, 4, ... seconds.
         ask_user: MLFLOW_HTTP_REQUEST_* that are set already win.
     """
-    settings = {
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": timeout,
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": retries,
-        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": 1,
-    }
+    settings = _request_settings(timeout, retries)
     if ask_user:
         settings = {name: value for name, value in settings.items() if name not in os.environ}
-    # MLflow prints a link of its own to stdout when a run ends.
-    settings["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = 1
     with ExitStack() as stack:
         stack.enter_context(errors_of(address, action))
-        stack.enter_context(_environment({name: str(value) for name, value in settings.items()}))
+        # MLflow prints a link of its own to stdout when a run ends.
+        stack.enter_context(_environment(settings | {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "1"}))
         stack.enter_context(_quiet())
         stack.enter_context(_turn(address))
         yield
 
 
 @contextmanager
+def background() -> Iterator[None]:
+    """Requests that give up within seconds, in all threads of the process while the block lasts.
+
+    What `talking` would set for each call is set once here, so that a thread which logs beside a training does not
+    write to the environment, which C libraries read at any time and without a lock.
+    """
+    settings = _request_settings(BACKGROUND_TIMEOUT, 0) | {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "1"}
+    with _environment(settings), _quiet():
+        yield
+
+
+@contextmanager
 def errors_of(address: Address, action: str) -> Iterator[None]:
-    """Turn what MLflow, HTTP, the database and the file system raise into TrackingError."""
+    """Turn what MLflow, HTTP, the database and the file system raise into TrackingError.
+
+    A RejectedError is what the server understood and will never take; everything else may pass with time.
+    """
     try:
         yield
     except (
@@ -132,6 +147,11 @@ def errors_of(address: Address, action: str) -> Iterator[None]:
         UnicodeError,  # a host name that cannot be encoded
         OSError,
     ) as error:
+        kind = RejectedError if _is_refusal(error) else TrackingError
+        raise kind(_message(address, action, error)) from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in _ARTIFACT_STORES:
+            raise
         raise TrackingError(_message(address, action, error)) from error
 
 
@@ -216,9 +236,18 @@ def _lock_file(address: Address) -> Path:
     return Path(tempfile.gettempdir()) / f"kurve-{os.getuid()}-{digest}.lock"
 
 
+def _request_settings(timeout: int, retries: int) -> dict[str, str]:
+    return {
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout),
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(retries),
+        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    }
+
+
 @contextmanager
 def _environment(settings: dict[str, str]) -> Iterator[None]:
     """MLflow reads its request settings from the environment at each call; the user's values come back."""
+    settings = {name: value for name, value in settings.items() if os.environ.get(name) != value}
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:
@@ -231,18 +260,38 @@ def _environment(settings: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """MLflow, Alembic and urllib3 tell of each retry, migration and traceback; our one error says it."""
-    loggers = [logging.getLogger(name) for name in ("mlflow", "mlflow.store.db.utils", "alembic", "urllib3")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+class _Quiet:
+    """MLflow, Alembic and urllib3 tell of each retry, migration and traceback; our one error says it.
+
+    Several threads may be inside at once: the first sets the levels, the last puts them back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._levels: dict[str, int] = {}
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._levels = {name: logging.getLogger(name).level for name in _TALKATIVE}
+                self._set(dict.fromkeys(_TALKATIVE, logging.CRITICAL))
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0:
+                    self._set(self._levels)
+
+    def _set(self, levels: dict[str, int]) -> None:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+_quiet = _Quiet()
 
 
 def _message(address: Address, action: str, error: BaseException) -> str:
@@ -250,6 +299,15 @@ def _message(address: Address, action: str, error: BaseException) -> str:
     for hidden in filter(None, (address.uri if address.uri != address.shown else "", address.secret)):
         text = text.replace(hidden, "***")
     return f"cannot {action} at {address.shown}: {text}; {_remedy(address, error)}"
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """MLflow's word for a bad value, or an HTTP status that says so of a file.
+
+    BAD_REQUEST is not among them: it is also what MLflow makes of a database that has no connection free.
+    """
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE" or status in (400, 413)
 
 
 def _short(error: BaseException) -> str:
@@ -270,6 +328,8 @@ def _remedy(address: Address, error: BaseException) -> str:
             "the server refuses this user: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or "
             f"MLFLOW_TRACKING_TOKEN) to one who may write to the experiment, {elsewhere}"
         )
+    if code == "RESOURCE_DOES_NOT_EXIST":
+        return "check the id, or name the server or database that has it with tracker.uri or MLFLOW_TRACKING_URI"
     if address.kind == "http":
         return f"start the server or name a running one with tracker.uri or MLFLOW_TRACKING_URI, {elsewhere}"
     if isinstance(error, ImportError):

@@ -1,22 +1,17 @@
-"""Where results go: the Tracker protocol, a tracker that writes files only, and one that keeps nothing."""
+"""Where results go: the Tracker protocol, what it takes, and a tracker that keeps nothing."""
 
-import json
 import math
-import os
-import re
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kurve.errors import TrackingError
+from kurve.errors import RejectedError, TrackingError
 from kurve.types import Curve, Report
 
 STATUSES = ("FINISHED", "FAILED", "KILLED")
@@ -24,15 +19,15 @@ STATUSES = ("FINISHED", "FAILED", "KILLED")
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """What is known of an evaluation before it starts."""
+    """What is known of an evaluation or a training before it starts."""
 
-    key: str  # the same evaluation (spec, problems, n, verifier, report settings) has the same key
+    key: str  # the same evaluation (spec, problems, n, verifier, report settings) or training has the same key
     name: str  # for people: model on benchmark
     params: Mapping[str, str]  # flattened resolved config
     tags: Mapping[str, str]  # kurve.*, git commit, store address
     config_yaml: str  # the resolved config, whole
     versions: Mapping[str, str]  # package -> version
-    dataset_name: str
+    dataset_name: str  # empty: no dataset input
     dataset_source: str  # hub id or path
     dataset_digest: str
     prompts: Sequence[tuple[str, str]]  # (problem id, question), for the dataset input
@@ -47,8 +42,61 @@ class Point:
     step: int
 
 
+@dataclass(frozen=True, slots=True)
+class TimedPoint:
+    """One number that a training measured, and when: sent twice, it is still one point."""
+
+    key: str
+    value: float
+    step: int
+    timestamp: int  # ms since 1970
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A trained model for a registry: where its weights are, which ones they are, where they come from."""
+
+    name: str  # of the registered model, whose versions share it
+    path: str  # absolute folder of the weights, which stay there
+    sha256: str  # over all files of the folder, 64 hex digits
+    step: int  # of the training
+    run_id: str  # of the training; empty if it has none here
+    evaluations: Sequence[str]  # ids of the runs that measured it
+    tags: Mapping[str, str]  # kurve.study, kurve.role, kurve.algorithm, kurve.base, kurve.fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A model as a registry holds it."""
+
+    name: str  # may differ from the one that was asked for in characters that the registry does not take
+    version: str
+    url: str  # where a person sees it
+
+
+class Registry(Protocol):
+    """Named models in versions, each with its origin and the numbers that were measured of it."""
+
+    def check(self) -> None:
+        """Refuse an unreachable registry, before anything is trained for it.
+
+        Raises:
+            TrackingError: the destination, what went wrong and what to do.
+        """
+
+    def register(self, model: ModelInfo) -> ModelVersion:
+        """Make a version of the model, or find the one of the same name, path and sha256 and add what is new.
+
+        The weights are not copied.
+
+        Raises:
+            TrackingError: a run or the name cannot be used, or the registry cannot be reached; calling it again
+                later is safe.
+        """
+
+
 class Tracker(Protocol):
-    """One run of one evaluation in a tracking system."""
+    """One run of one evaluation or training in a tracking system."""
 
     def check(self) -> None:
         """Refuse an unreachable or unusable destination, before sampling starts.
@@ -74,12 +122,60 @@ class Tracker(Protocol):
             TrackingError: the destination cannot be reached; calling it again later is safe.
         """
 
-    def finish(self, status: str) -> None:
+    def log_points(self, points: Sequence[TimedPoint]) -> None:
+        """Log numbers with their own time; repeating a call adds nothing. What is not finite is left out.
+
+        Raises:
+            RejectedError: one of the points will never be taken; none or some of the others were logged.
+            TrackingError: the destination cannot be reached; calling it again later is safe.
+        """
+
+    def log_files(self, files: Sequence[Path], folder: str) -> None:
+        """Keep files as artifacts under `folder` (relative, `/` between its parts); a file of that name is replaced.
+
+        Raises:
+            RejectedError: a file or the folder will never be taken, as one that does not exist.
+            TrackingError: the destination cannot be reached; calling it again later is safe.
+        """
+
+    def finish(self, status: str, ended: int | None = None) -> None:
         """Close the run as FINISHED, FAILED or KILLED; without a run it does nothing.
+
+        Args:
+            status: one of the three.
+            ended: when it ended, in ms since 1970; None is now.
 
         Raises:
             TrackingError: the destination cannot be reached, or the status is none of the three.
         """
+
+    def attach(self, run_id: str) -> None:
+        """Log into a run that exists, whatever its status, without changing or describing it.
+
+        Raises:
+            TrackingError: there is no such run, it was deleted, or the destination cannot be reached.
+        """
+
+    def tags(self, run_id: str) -> Mapping[str, str]:
+        """The tags of any run, as `start` was given them.
+
+        Raises:
+            TrackingError: there is no such run, or the destination cannot be reached.
+        """
+
+    def registry(self) -> Registry | None:
+        """Where trained models are registered beside the runs; None for a tracker that keeps no registry."""
+
+    def in_background(self) -> AbstractContextManager[None]:
+        """While the block lasts, a thread may log here: calls fail within seconds rather than wait for a server."""
+
+    @property
+    def run_id(self) -> str:
+        """What names the run for `attach` and `tags`; empty before `start`."""
+
+    @property
+    def destination(self) -> str:
+        """Where runs go, absolute and without a password; empty if they go nowhere."""
 
     @property
     def url(self) -> str:
@@ -103,10 +199,42 @@ class NullTracker:
     def log_report(self, report: Report, files: Sequence[Path]) -> None:
         """Drop the report."""
 
-    def finish(self, status: str) -> None:
+    def log_points(self, points: Sequence[TimedPoint]) -> None:
+        """Drop the points."""
+
+    def log_files(self, files: Sequence[Path], folder: str) -> None:
+        """Drop the files."""
+
+    def finish(self, status: str, ended: int | None = None) -> None:
         """Refuse a status that another tracker would refuse."""
         check_status(status)
 
+    def attach(self, run_id: str) -> None:
+        """Refuse: no run was ever kept."""
+        raise TrackingError(f"tracker=none keeps no runs, so there is no run {run_id!r}; name the tracker that has it")
+
+    def tags(self, run_id: str) -> Mapping[str, str]:
+        """Refuse: no run was ever kept."""
+        raise TrackingError(f"tracker=none keeps no runs, so there is no run {run_id!r}; name the tracker that has it")
+
+    def registry(self) -> Registry | None:
+        """None: models are kept nowhere."""
+        return None
+
+    def in_background(self) -> AbstractContextManager[None]:
+        """Nothing can be slow."""
+        return nullcontext()
+
+    @property
+    def run_id(self) -> str:
+        """Empty: there is no run."""
+        return ""
+
+    @property
+    def destination(self) -> str:
+        """Empty: runs go nowhere."""
+        return ""
+
     @property
     def url(self) -> str:
         """Empty: there is nothing to see."""
@@ -116,122 +244,6 @@ class NullTracker:
     def hint(self) -> str:
         """Empty: there is nothing to see."""
         return ""
-
-
-class DirTracker:
-    """Writes each evaluation into a folder of its own, without a server or a database.
-
-    `<folder>/<run name>-<first 8 of the key>/` holds `run.json` (key, name, status, attempt, times in ms),
-    `params.json`, `tags.json`, `versions.json`, `dataset.json`, `config.yaml`, `metrics.jsonl` (one
-    `{key, value, step, timestamp}` a line, curves with every k of the report) and `artifacts/`. Every file is
-    replaced as a whole, so a reader never sees half of one.
-
-    Args:
-        folder: where the folders of the runs go; made when it is not there.
-        new_run: open another folder for an evaluation that is already finished or under way.
-    """
-
-    def __init__(self, folder: str | Path, *, new_run: bool = False) -> None:
-        self._root = Path(folder).expanduser().absolute()
-        self._new_run = new_run
-        self._run: Path | None = None
-
-    def check(self) -> None:
-        """Write and remove a file in the folder."""
-        with _file_errors(self._root):
-            self._root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self._root) as probe:
-                probe.write(b"kurve")
-
-    def start(self, run: RunInfo) -> bool:
-        """Make the run's folder, or take up the one that holds the same key."""
-        with _file_errors(self._root):
-            found = None if self._new_run else self._find(run.key)
-            before = _read_state(found) if found else {}
-            self._run = found or self._new_folder(run)
-            if before.get("status") == "FINISHED":
-                return False
-            self._run.mkdir(parents=True, exist_ok=True)
-            attempt, started = before.get("attempt"), before.get("started")
-            state = {
-                "key": run.key,
-                "name": run.name,
-                "status": "RUNNING",
-                "attempt": attempt + 1 if isinstance(attempt, int) else 1,
-                "started": started if isinstance(started, int) else now_ms(),
-            }
-            _write_json(self._run / "run.json", state)
-            self._describe(run)
-        return True
-
-    def log_report(self, report: Report, files: Sequence[Path]) -> None:
-        """Copy the files, then replace the metrics: a second call leaves the same folder."""
-        folder = self._require_run()
-        check_files(files)
-        points, skipped = report_points(report)
-        with _file_errors(folder):
-            artifacts = folder / "artifacts"
-            artifacts.mkdir(exist_ok=True)
-            for file in files:
-                _copy_atomically(file, artifacts / file.name)
-            stamp = _read_state(folder).get("started", 0)
-            rows = [{"key": p.key, "value": p.value, "step": p.step, "timestamp": stamp} for p in points]
-            _write_text(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-            notes = {"notes": list(report.notes), "not_finite": skipped}
-            _write_json(folder / "notes.json", notes)
-
-    def finish(self, status: str) -> None:
-        """Write the status into `run.json`."""
-        check_status(status)
-        if self._run is None:
-            return
-        with _file_errors(self._run):
-            _write_json(self._run / "run.json", _read_state(self._run) | {"status": status, "ended": now_ms()})
-
-    @property
-    def url(self) -> str:
-        """Path of the run's folder; empty before `start`."""
-        return str(self._run) if self._run else ""
-
-    @property
-    def hint(self) -> str:
-        """Names the files worth opening first."""
-        return f"Files: {self._run}/metrics.jsonl and {self._run}/artifacts" if self._run else ""
-
-    def _require_run(self) -> Path:
-        if self._run is None:
-            raise TrackingError("a report came before a run was started; call start(run) first")
-        return self._run
-
-    def _find(self, key: str) -> Path | None:
-        """The folder of this key, whatever name it was made under; a finished one first."""
-        names = sorted(self._root.glob(f"*-{_slug(key[:8])}*")) if self._root.is_dir() else []
-        same = [folder for folder in names if _read_state(folder).get("key") == key]
-        finished = [folder for folder in same if _read_state(folder).get("status") == "FINISHED"]
-        return next(iter(finished or same), None)
-
-    def _new_folder(self, run: RunInfo) -> Path:
-        """A free folder name: a run of another key whose first 8 characters agree keeps its folder."""
-        stem = f"{_slug(run.name)}-{_slug(run.key[:8])}"
-        folder, number = self._root / stem, 1
-        while folder.exists():
-            number += 1
-            folder = self._root / f"{stem}-{number}"
-        return folder
-
-    def _describe(self, run: RunInfo) -> None:
-        folder = self._require_run()
-        dataset = {
-            "name": run.dataset_name,
-            "source": run.dataset_source,
-            "digest": run.dataset_digest,
-            "problems": [problem_id for problem_id, _ in run.prompts],
-        }
-        _write_json(folder / "params.json", dict(run.params))
-        _write_json(folder / "tags.json", dict(run.tags))
-        _write_json(folder / "versions.json", dict(run.versions))
-        _write_json(folder / "dataset.json", dataset)
-        _write_text(folder / "config.yaml", run.config_yaml)
 
 
 def report_points(report: Report, *, per_curve: int | None = None) -> tuple[list[Point], list[str]]:
@@ -287,6 +299,18 @@ def check_files(files: Sequence[Path]) -> None:
         raise TrackingError(f"several files to keep with the run are named {', '.join(twice)}; rename all but one")
 
 
+def check_folder(folder: str) -> None:
+    """Refuse a folder of artifacts that is not a plain relative path; empty means their root."""
+    parts = PurePosixPath(folder).parts
+    if folder.startswith("/") or ".." in parts or "\\" in folder or "\x00" in folder:
+        raise RejectedError(f"artifacts cannot be kept under {folder!r}; give a relative folder such as 'rollouts'")
+
+
+def finite(points: Sequence[TimedPoint]) -> list[TimedPoint]:
+    """The points without NaN and infinities."""
+    return [point for point in points if math.isfinite(point.value)]
+
+
 def check_status(status: str) -> None:
     """Refuse a status that is none of FINISHED, FAILED and KILLED."""
     if status not in STATUSES:
@@ -304,54 +328,3 @@ def _curve_points(key: str, curve: Curve, limit: int | None) -> Iterator[Point]:
         yield from (
             Point(name, float(value), int(k)) for k, value in zip(curve.k[at], np.asarray(values)[at], strict=True)
         )
-
-
-@contextmanager
-def _file_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise TrackingError(
-            f"cannot keep the run in {folder}: {error}; free space or make the folder writable, "
-            f"name another one with tracker.folder=..., or keep nothing with tracker=none"
-        ) from error
-
-
-def _slug(name: str) -> str:
-    """A file name of at most 100 harmless characters."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name[:400]).strip("-.")[:100] or "run"
-
-
-def _read_state(folder: Path) -> dict[str, object]:
-    """What `run.json` says; nothing for a folder that is not a run's."""
-    try:
-        state = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return {}
-    return state if isinstance(state, dict) else {}
-
-
-def _write_json(path: Path, value: object) -> None:
-    # ASCII escapes carry any text, lone surrogates included.
-    _write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
-
-
-def _write_text(path: Path, text: str) -> None:
-    with _replacing(path) as temporary:
-        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
-
-
-def _copy_atomically(source: Path, target: Path) -> None:
-    with _replacing(target) as temporary:
-        shutil.copyfile(source, temporary)
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
-    """A file beside `target` that takes its place when the block ends, and is gone when it fails."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)

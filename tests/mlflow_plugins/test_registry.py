@@ -1,0 +1,367 @@
+import multiprocessing
+import os
+import time
+from collections.abc import Mapping, Sequence
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelStatus
+from mlflow.exceptions import MlflowException
+
+from kurve.dir_tracker import DirTracker
+from kurve.errors import TrackingError
+from kurve.tracking import ModelInfo, NullTracker, Registry, Tracker
+from mlflow_plugins.kurve.registry import MlflowRegistry, model_name
+from mlflow_plugins.kurve.tracker import MlflowTracker
+from tests.mlflow_plugins.servers import Server, free_port
+from tests.tracking_samples import HOSTILE, report, run_info
+
+SHA = "ab" * 32
+TAGS = {
+    "kurve.study": "countdown-0123456789ab",
+    "kurve.role": "tuned",
+    "kurve.algorithm": "grpo",
+    "kurve.base": "countdown@200",
+    "kurve.fingerprint": "abcdef012345",
+}
+PLACES = pytest.mark.parametrize("place", ["server", "file"])
+
+
+def address(place: str, server: Server, folder: Path) -> str:
+    return server.uri if place == "server" else f"sqlite:///{folder}/mlflow.db"
+
+
+def evaluation(uri: str, experiment: str, key: str = "0123456789abcdef", height: float = 0.9) -> str:
+    """Id of a finished evaluation of 64 samples a problem."""
+    tracker = MlflowTracker(uri=uri, experiment=experiment)
+    tracker.start(run_info(key))
+    tracker.log_report(report(64, height=height, scalars={"perplexity": 2.5}), [])
+    tracker.finish("FINISHED")
+    return tracker.run_id
+
+
+def training(uri: str, experiment: str) -> str:
+    """Id of a finished training."""
+    tracker = MlflowTracker(uri=uri, experiment=experiment)
+    tracker.start(run_info("training"))
+    tracker.finish("FINISHED")
+    return tracker.run_id
+
+
+def trained(
+    name: str,
+    *,
+    path: str = "/models/grpo-abcdef012345/model",
+    sha256: str = SHA,
+    run_id: str = "",
+    evaluations: Sequence[str] = (),
+    tags: Mapping[str, str] | None = None,
+) -> ModelInfo:
+    return ModelInfo(name, path, sha256, 120, run_id, evaluations, TAGS if tags is None else tags)
+
+
+def versions(uri: str, name: str) -> list[str]:
+    return sorted(str(one.version) for one in MlflowClient(uri).search_model_versions(f"name = '{name}'"))
+
+
+@PLACES
+def test_a_version_says_where_the_weights_are_what_they_come_from_and_how_they_measured(
+    server: Server, tmp_path: Path, place: str
+) -> None:
+    uri = address(place, server, tmp_path)
+    made_by, measured = training(uri, "registered"), evaluation(uri, "registered")
+    registry = MlflowTracker(uri=uri).registry()
+    registry.check()
+    made = registry.register(trained("countdown-tuned", run_id=made_by, evaluations=[measured]))
+
+    client = MlflowClient(uri)
+    version = client.get_model_version(made.name, made.version)
+    assert (made.name, made.version) == ("countdown-tuned", "1")
+    assert made.url.endswith("/#/models/countdown-tuned/versions/1")
+    assert version.status == "READY"
+    assert version.run_id == made_by
+    assert {key: version.tags[key] for key in TAGS} == TAGS
+    assert version.tags["kurve.path"] == "/models/grpo-abcdef012345/model"
+    assert version.tags["kurve.sha256"] == SHA
+    assert version.tags["kurve.step"] == "120"
+    assert version.tags["kurve.evaluations"] == measured
+    assert "grpo from countdown@200 step 120" in version.description
+    assert "/models/grpo-abcdef012345/model" in version.description
+
+    model = client.get_logged_model(version.tags["kurve.logged_model"])
+    assert model.model_id in version.source
+    assert model.status == LoggedModelStatus.READY
+    assert model.source_run_id == made_by
+    assert model.params == {"path": "/models/grpo-abcdef012345/model", "sha256": SHA}
+    assert model.tags["mlflow.modelVersions"] == '[{"name": "countdown-tuned", "version": "1"}]'
+    numbers = {one.key: one for one in model.metrics}
+    assert set(numbers) == {"gsm8k/pass_at_1", "gsm8k/pass_at_64", "gsm8k/perplexity"}
+    run = client.get_run(measured)
+    for key, one in numbers.items():
+        assert one.value == run.data.metrics[key]
+        assert (one.run_id, one.dataset_name, one.dataset_digest) == (measured, "gsm8k", "d" * 36)
+    assert [given.model_id for given in run.inputs.model_inputs] == [model.model_id]
+    assert [output.model_id for output in client.get_run(made_by).outputs.model_outputs] == [model.model_id]
+    assert [point.step for point in client.get_metric_history(measured, "gsm8k/pass_at_1")] == [0]
+    found = client.search_logged_models([run.info.experiment_id], "metrics.`gsm8k/pass_at_64` > 0.5")
+    assert [one.model_id for one in found] == [model.model_id]
+
+
+def test_the_weights_of_a_version_are_said_to_be_elsewhere(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = MlflowRegistry(uri=server.uri).register(
+        trained("elsewhere", evaluations=[evaluation(server.uri, "elsewhere")])
+    )
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    with pytest.raises(MlflowException, match="external"):
+        mlflow.pyfunc.load_model(f"models:/{made.name}/{made.version}")
+
+
+@PLACES
+def test_the_same_model_again_is_the_same_version_with_what_was_measured_since(
+    server: Server, tmp_path: Path, place: str
+) -> None:
+    uri = address(place, server, tmp_path)
+    run_id, first = training(uri, "again"), evaluation(uri, "again", "first")
+    registry = MlflowRegistry(uri=uri)
+    made = [registry.register(trained("again", run_id=run_id, evaluations=[first])) for _ in range(2)]
+    second = evaluation(uri, "again", "second", height=0.5)
+    later = {"kurve.role": "teacher", "kurve.algorithm": "grpo"}
+    made += [
+        MlflowRegistry(uri=uri).register(trained("again", run_id=run_id, evaluations=[second], tags=later))
+        for _ in range(2)
+    ]
+
+    assert made == [made[0]] * 4
+    assert versions(uri, "again") == ["1"]
+    client = MlflowClient(uri)
+    version = client.get_model_version("again", "1")
+    assert version.tags["kurve.evaluations"] == f"{first}, {second}"
+    assert version.tags["kurve.role"] == "teacher"
+    [model] = client.search_logged_models([client.get_run(first).info.experiment_id])
+    assert model.tags["kurve.role"] == "teacher"
+    assert sorted(one.run_id for one in model.metrics if one.key == "gsm8k/pass_at_1") == sorted([first, second])
+    assert len(client.get_metric_history(first, "gsm8k/pass_at_1")) == 1
+    assert len(client.get_run(first).inputs.model_inputs) == 1
+    assert len(client.get_run(run_id).outputs.model_outputs) == 1
+
+
+def test_a_number_that_was_measured_anew_is_added_to_the_model(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    tracker = MlflowTracker(uri=uri)
+    tracker.start(run_info())
+    tracker.log_report(report(4, scalars={"rate": 1.0}), [])
+    tracker.registry().register(trained("anew", evaluations=[tracker.run_id]))
+    tracker.log_report(report(4, scalars={"rate": 2.0}), [])
+    tracker.registry().register(trained("anew", evaluations=[tracker.run_id]))
+    version = MlflowClient(uri).get_model_version("anew", "1")
+    model = MlflowClient(uri).get_logged_model(version.tags["kurve.logged_model"])
+    rates = sorted((one for one in model.metrics if one.key == "gsm8k/rate"), key=lambda one: one.timestamp)
+    assert [one.value for one in rates] == [1.0, 2.0]
+
+
+def test_other_weights_another_place_and_another_name_are_versions_of_their_own(server: Server) -> None:
+    registry, measured = MlflowRegistry(uri=server.uri), evaluation(server.uri, "others")
+    made = [
+        registry.register(trained("others", evaluations=[measured])),
+        registry.register(trained("others", evaluations=[measured], sha256="cd" * 32)),
+        registry.register(trained("others", evaluations=[measured], path="/elsewhere")),
+        registry.register(trained("others-2", evaluations=[measured])),
+    ]
+    assert [(one.name, one.version) for one in made] == [
+        ("others", "1"), ("others", "2"), ("others", "3"), ("others-2", "1")
+    ]  # fmt: skip
+    given = MlflowClient(server.uri).get_run(measured).inputs.model_inputs
+    assert len({one.model_id for one in given}) == 4
+
+
+@PLACES
+def test_a_registration_that_was_cut_off_goes_on_with_the_logged_model_it_made(
+    server: Server, tmp_path: Path, place: str
+) -> None:
+    uri = address(place, server, tmp_path)
+    measured = evaluation(uri, f"cut-off-{place}")
+    registry, client = MlflowRegistry(uri=uri), MlflowClient(uri)
+    registry.register(trained("cut-off", evaluations=[measured]))
+    client.delete_model_version("cut-off", "1")  # as if the process had ended before it made one
+    made = registry.register(trained("cut-off", evaluations=[measured]))
+    assert versions(uri, "cut-off") == [made.version]
+    [model] = client.search_logged_models([client.get_run(measured).info.experiment_id])
+    assert model.model_id == client.get_model_version("cut-off", made.version).tags["kurve.logged_model"]
+    assert model.tags["mlflow.modelVersions"] == f'[{{"name": "cut-off", "version": "{made.version}"}}]'
+
+
+def _register_one(uri: str, measured: str, start: Barrier, done: "multiprocessing.Queue[str]") -> None:
+    registry = MlflowRegistry(uri=uri)
+    registry.check()
+    start.wait(120)
+    done.put(registry.register(trained("at-once", evaluations=[measured])).version)
+
+
+@PLACES
+def test_processes_that_register_one_model_at_once_make_one_version(server: Server, tmp_path: Path, place: str) -> None:
+    uri = address(place, server, tmp_path)
+    measured = evaluation(uri, f"at-once-{place}")
+    context = multiprocessing.get_context("spawn")
+    start, done = context.Barrier(2), context.Queue()
+    workers = [context.Process(target=_register_one, args=(uri, measured, start, done)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert [done.get(timeout=5), done.get(timeout=5)] == versions(uri, "at-once") * 2
+    client = MlflowClient(uri)
+    [version] = client.search_model_versions("name = 'at-once'")
+    used = {version.tags["kurve.logged_model"]} & {one.model_id for one in client.get_run(measured).inputs.model_inputs}
+    assert len(used) == 1
+
+
+class Overtaken(MlflowRegistry):
+    """Looks for the version, and before it makes one, another process has made it."""
+
+    def _create(self, client, name, model, runs):  # type: ignore[no-untyped-def]  # as the method it stands for
+        MlflowRegistry(uri=client.tracking_uri).register(model)
+        # In another experiment the logged model of the first is not found.
+        run = client.create_run(client.create_experiment("overtaken-2"))
+        return super()._create(client, name, model, {run.info.run_id: run})
+
+
+def test_who_comes_second_takes_the_version_of_the_first_and_clears_its_own(server: Server) -> None:
+    measured = evaluation(server.uri, "overtaken")
+    made = Overtaken(uri=server.uri).register(trained("overtaken", evaluations=[measured]))
+    assert made.version == "1"
+    assert versions(server.uri, "overtaken") == ["1"]
+    client = MlflowClient(server.uri)
+    assert len(client.search_logged_models([client.get_run(measured).info.experiment_id])) == 1
+    left = client.search_logged_models([client.get_experiment_by_name("overtaken-2").experiment_id])
+    assert list(left) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "valid"),
+    [
+        ("countdown-grpo", "countdown-grpo"),
+        ("Qwen/Qwen2.5-7B", "Qwen-Qwen2.5-7B"),
+        ("org/model:7b", "org-model-7b"),
+        ("../../etc/passwd", "etc-passwd"),
+        ("it's 100%\"", "it-s 100"),
+        ("größe 日本", "größe 日本"),
+        ("a\x00b\ud800", "a-x00b-ud800"),
+        ("x" * 300, "x" * 250),
+    ],
+)
+def test_a_name_becomes_one_that_the_registry_takes(name: str, valid: str) -> None:
+    assert model_name(name) == valid
+    assert model_name(valid) == valid
+
+
+@pytest.mark.parametrize("name", ["", "   ", "/", "..", "-.-", "::"])
+def test_a_name_without_letters_is_refused(server: Server, name: str) -> None:
+    with pytest.raises(TrackingError, match="letters or digits"):
+        MlflowRegistry(uri=server.uri).register(trained(name, run_id="unused"))
+
+
+@PLACES
+def test_any_text_can_be_registered(server: Server, tmp_path: Path, place: str) -> None:
+    uri = address(place, server, tmp_path)
+    measured = evaluation(uri, "hostile")
+    tags = {"kurve.base": HOSTILE, "kurve.sha256/": "other", "long": "y" * 200_000, "kurve.path": "not this"}
+    made = MlflowRegistry(uri=uri).register(
+        trained(f"org/{HOSTILE}'\"%", path=f"/models/{HOSTILE}", evaluations=[measured, measured, ""], tags=tags)
+    )
+    version = MlflowClient(uri).get_model_version(made.name, made.version)
+    assert version.tags["kurve.path"].startswith("/models/<script>")
+    assert version.tags["kurve.sha256"] == SHA
+    assert version.tags["kurve.sha256_2"] == "other"
+    assert version.tags["kurve.evaluations"] == measured
+    assert len(version.tags["long"]) == 8000
+    assert "<script>" not in version.description
+
+
+def test_a_model_without_any_run_is_refused(server: Server) -> None:
+    with pytest.raises(TrackingError, match="train or evaluate it with this tracker first"):
+        MlflowRegistry(uri=server.uri).register(trained("without-run", evaluations=[""]))
+    assert versions(server.uri, "without-run") == []
+
+
+@PLACES
+def test_a_run_that_is_not_there_is_refused_and_nothing_is_registered(
+    server: Server, tmp_path: Path, place: str
+) -> None:
+    uri = address(place, server, tmp_path)
+    there = evaluation(uri, "absent")
+    for model in (trained("absent", run_id="f" * 32), trained("absent", evaluations=[there, "f" * 32])):
+        with pytest.raises(TrackingError, match=r"cannot register the model 'absent' at .*check the id"):
+            MlflowRegistry(uri=uri).register(model)
+    assert versions(uri, "absent") == []
+
+
+def test_a_run_that_was_deleted_is_refused_with_the_way_back(server: Server) -> None:
+    measured = evaluation(server.uri, "deleted-evaluation")
+    MlflowClient(server.uri).delete_run(measured)
+    with pytest.raises(TrackingError, match=f"restore --run-id {measured}"):
+        MlflowRegistry(uri=server.uri).register(trained("deleted-evaluation", evaluations=[measured]))
+    assert versions(server.uri, "deleted-evaluation") == []
+
+
+def test_a_version_whose_logged_model_was_deleted_is_refused_with_the_way_out(server: Server) -> None:
+    measured = evaluation(server.uri, "lost")
+    registry, client = MlflowRegistry(uri=server.uri), MlflowClient(server.uri)
+    registry.register(trained("lost", evaluations=[measured]))
+    client.delete_logged_model(client.get_model_version("lost", "1").tags["kurve.logged_model"])
+    with pytest.raises(TrackingError, match="delete the version too, then register again"):
+        registry.register(trained("lost", evaluations=[measured]))
+    client.delete_model_version("lost", "1")
+    assert registry.register(trained("lost", evaluations=[measured])).version == "2"
+
+
+def test_a_dead_server_is_refused_within_seconds_and_what_to_do_is_said() -> None:
+    registry = MlflowTracker(uri=f"http://user:geheim@127.0.0.1:{free_port()}").registry()
+    before, started = dict(os.environ), time.monotonic()
+    for attempt in (registry.check, lambda: registry.register(trained("dead", run_id="f" * 32))):
+        with pytest.raises(TrackingError, match=r"start the server.*tracker=none") as caught:
+            attempt()
+        assert "geheim" not in str(caught.value)
+    assert time.monotonic() - started < 20
+    assert dict(os.environ) == before
+
+
+def test_a_server_that_dies_is_reported_and_the_model_is_registered_once_after_its_return(server: Server) -> None:
+    measured = evaluation(server.uri, "dies-registering")
+    registry = MlflowRegistry(uri=server.uri, retries=0)
+    registry.check()
+    server.stop()
+    try:
+        with pytest.raises(TrackingError, match="cannot register the model 'dies'"):
+            registry.register(trained("dies", evaluations=[measured]))
+    finally:
+        server.start()
+    for _ in range(2):
+        assert registry.register(trained("dies", evaluations=[measured])).version == "1"
+
+
+def test_a_database_is_used_even_when_mlflow_itself_is_set_to_another_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = evaluation(f"sqlite:///{tmp_path}/mlflow.db", "own")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    registry = MlflowRegistry(uri=f"sqlite:///{tmp_path}/mlflow.db")
+    assert registry.register(trained("own", evaluations=[measured])).url.startswith("http://127.0.0.1:5000/#/models/")
+    assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db", "mlflow.db.lock", "mlartifacts"}
+
+
+def test_the_default_is_the_database_of_the_working_folder(tmp_path: Path) -> None:
+    tracker = MlflowTracker()
+    tracker.start(run_info())
+    made = tracker.registry().register(trained("default", run_id=tracker.run_id))
+    assert versions(f"sqlite:///{tmp_path}/mlflow.db", "default") == [made.version] == ["1"]
+
+
+def test_trackers_without_a_server_or_database_keep_no_registry(tmp_path: Path) -> None:
+    trackers: list[Tracker] = [NullTracker(), DirTracker(tmp_path), MlflowTracker()]
+    assert [tracker.registry() is None for tracker in trackers] == [True, True, False]
+    registry: Registry = MlflowRegistry()  # the type checker's word that it is one
+    assert registry is not None
