@@ -1,0 +1,25 @@
+"""What this machine can train on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from kurve.errors import ConfigError
+
+
+def check_device(args: Mapping[str, Any]) -> None:
+    """Refuse bfloat16 or float16 arithmetic of a GPU where there is none.
+
+    Args:
+        args: TRL's, as the trainer gets them; `bf16` is on unless something says otherwise.
+
+    Raises:
+        ConfigError: there is no GPU; the settings for a CPU.
+    """
+    half = args.get("fp16") or args.get("bf16") in (None, True)
+    if half and not args.get("use_cpu") and not torch.accelerator.is_available():
+        raise ConfigError(
+            "there is no GPU here, and training.bf16 or training.fp16 asks for one; train on the CPU with "
+            "training=rlvr_cpu or training=supervised_cpu, or with training.use_cpu=true training.bf16=false"
+        )
