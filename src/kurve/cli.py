@@ -3,7 +3,10 @@
 import difflib
 import os
 import re
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -16,10 +19,13 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 COMMANDS = {
+    "study": "train, evaluate and compare models as one study; what is finished is not done again",
     "evaluate": "sample a model, verify every sample, report pass@k for every k (the daily command)",
     "sample": "draw and store samples only",
     "verify": "judge stored samples, with this or another verifier; no model is needed",
+    "train": "train a model by RLVR, SFT or distillation; every checkpoint can be evaluated",
     "report": "measure and track stored samples; also sends what could not be tracked earlier",
+    "sync": "send what trainings could not send while their tracking server was away",
     "merge": "make one sample store of several shards or seeds",
     "list": "show what can be chosen (kurve list benchmark) and what is stored (kurve list samples)",
 }
@@ -27,11 +33,20 @@ USER_ERROR = 2
 INTERRUPTED = 130
 CLOSED_PIPE = 141
 
+_SAMPLED = {"model": "smollm2_135m_instruct", "benchmark": "arithmetic"}
+_EXAMPLES = {
+    "evaluate": _SAMPLED,
+    "sample": _SAMPLED,
+    "train": {**_SAMPLED, "algorithm": "grpo"},
+    "study": {"experiment": "countdown"},
+}
 _ESCAPE_HATCH = "set HYDRA_FULL_ERROR=1 for the stack trace"
 
 
 def main() -> None:
     """Entry point of the console script; the process exits 0, 2 (a user's mistake), 130 (interrupted) or 1."""
+    if parent := os.environ.pop("KURVE_LEAVE_WITH", ""):
+        threading.Thread(target=_leave_with, args=(int(parent),), daemon=True).start()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -57,6 +72,13 @@ def run(arguments: Sequence[str]) -> int:
         return CLOSED_PIPE
 
 
+def _leave_with(parent: int) -> None:
+    """Stop in an orderly way when the study that started this command is gone, however that ended."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _dispatch(command: str, arguments: Sequence[str]) -> int:
     if command not in COMMANDS:
         near = difflib.get_close_matches(command, COMMANDS, n=1)
@@ -66,7 +88,18 @@ def _dispatch(command: str, arguments: Sequence[str]) -> int:
         from kurve.commands.list import main as list_main
 
         return list_main(arguments)
-    return _run_hydra(command, arguments)
+    return _run_hydra(command, _named(command, arguments))
+
+
+def _named(command: str, arguments: Sequence[str]) -> list[str]:
+    """`kurve sync <folder>` as the override that it means: a person copies the folder's path, `=` and all."""
+    if command != "sync" or not arguments or arguments[0].startswith("-"):
+        return list(arguments)
+    first, *rest = arguments
+    if "=" in first and not Path(first).is_dir():
+        return list(arguments)
+    quoted = first.replace("'", "\\'")
+    return [f"folder='{quoted}'", *rest]
 
 
 def _run_hydra(command: str, arguments: Sequence[str]) -> int:
@@ -80,6 +113,8 @@ def _run_hydra(command: str, arguments: Sequence[str]) -> int:
     from hydra.types import RunMode
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
+
+    from kurve.commands.build import opened
 
     register_resolvers()
     entry: Callable[[DictConfig], None] = import_module(f"kurve.commands.{command}").main
@@ -96,7 +131,11 @@ def _run_hydra(command: str, arguments: Sequence[str]) -> int:
 
     asked_for_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    argv, sys.argv = sys.argv, ["kurve", *_flags_first(_with_choices_for_help(command, arguments))]
+    given = _with_choices_for_help(command, arguments)
+    argv, sys.argv = (
+        sys.argv,
+        ["kurve", *_flags_first([opened(word) if command == "train" else word for word in given])],
+    )
     try:
         hydra.main(version_base="1.3", config_path="pkg://kurve.conf", config_name=command)(task)()
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
@@ -152,9 +191,9 @@ def _flags_first(arguments: Sequence[str]) -> list[str]:
 
 def _with_choices_for_help(command: str, arguments: Sequence[str]) -> list[str]:
     """Hydra composes the config before it shows help, so help needs a model and a benchmark to show it with."""
-    if command not in ("evaluate", "sample") or not {"-h", "--help"} & set(arguments):
+    if command not in _EXAMPLES or not {"-h", "--help"} & set(arguments):
         return list(arguments)
-    examples = {"model": "smollm2_135m_instruct", "benchmark": "arithmetic"}
+    examples = _EXAMPLES[command]
     missing = [
         f"{key}={value}" for key, value in examples.items() if not any(a.startswith(f"{key}=") for a in arguments)
     ]
@@ -171,7 +210,8 @@ def register_resolvers() -> None:
         return str(Path(path).expanduser().absolute())
 
     def run_id() -> str:
-        return secrets.token_hex(3)
+        rank = os.environ.get("RANK", "0")  # of several processes that train together, each logs into its own folder
+        return secrets.token_hex(3) + (f"-process{rank}" if rank != "0" else "")
 
     OmegaConf.register_new_resolver("kurve.absolute", absolute, replace=True)
     OmegaConf.register_new_resolver("kurve.run_id", run_id, replace=True, use_cache=True)

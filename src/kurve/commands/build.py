@@ -17,6 +17,7 @@ from kurve.errors import ConfigError
 
 # Hydra 1.4 asks which targets a config may name; 1.3 has no such parameter.
 ALLOWED_TARGETS = ["kurve.*", "mlflow_plugins.kurve.*", "trl.*"]
+_OPEN = ("training.", "algorithm.args.", "lora.")
 
 
 def build(node: DictConfig, name: str, /, **given: object) -> Any:
@@ -47,6 +48,11 @@ def target(node: DictConfig, name: str) -> Any:
         ConfigError: it cannot be imported.
     """
     return _deferred(node, name).func
+
+
+def opened(override: str) -> str:
+    """The same override of `kurve train`, allowed to add a key where TRL and peft define which keys there are."""
+    return f"++{override}" if override.startswith(_OPEN) and "=" in override else override
 
 
 def plain(node: Any) -> Any:

@@ -9,7 +9,9 @@ from omegaconf import DictConfig
 
 from kurve.commands import provenance
 from kurve.commands.build import build
+from kurve.commands.made import tell
 from kurve.commands.measure import Evaluation, measure, publish, show, tracked
+from kurve.commands.models import with_name
 from kurve.commands.plan import MAX_SAMPLES, make_plan, whole
 from kurve.commands.sample import checked_sampler, open_store, stop_on_sigterm
 from kurve.commands.stages import JudgeAlongside, draw, judge_stored, verdict_set
@@ -29,6 +31,7 @@ def main(cfg: DictConfig) -> None:
     num_samples = whole(cfg.num_samples, "num_samples", least=1, most=MAX_SAMPLES)
     settings = report_settings(cfg.report, num_samples)
     plan = make_plan(cfg)
+    cfg = with_name(cfg, plan.model)
     verifier: Verifier = build(cfg.verifier, "verifier")
     tracker: Tracker = build(cfg.tracker, "tracker")
     tracker.check()
@@ -48,6 +51,7 @@ def main(cfg: DictConfig) -> None:
             verifier=judged_by,
             settings=settings,
             config=provenance.recorded(cfg),
+            tags=provenance.given_tags(cfg),
         )
         todo = stack.enter_context(tracked(tracker, evaluation))
         with (
@@ -64,6 +68,15 @@ def main(cfg: DictConfig) -> None:
         report = measure(evaluation, store, verdicts)
         publish(tracker, report, run_dir / "report", todo=todo, later=_send_later(cfg, store.folder))
         show(report, evaluation, tracker, folder=run_dir / "report", todo=todo)
+        tell(
+            "evaluate",
+            store.folder,
+            paths={"report": run_dir / "report"},
+            run_id=tracker.run_id,
+            run_url=tracker.url,
+            model=plan.model.name,
+            benchmark=plan.benchmark.name,
+        )
 
 
 def _send_later(cfg: DictConfig, store: Path) -> str:

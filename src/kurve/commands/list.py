@@ -49,7 +49,7 @@ def _groups() -> dict[str, Traversable]:
     return {
         entry.name: entry
         for entry in sorted(root.iterdir(), key=lambda entry: entry.name)
-        if entry.is_dir() and entry.name not in ("hydra", "local") and not entry.name.startswith("_")
+        if entry.is_dir() and entry.name not in ("accelerate", "hydra", "local") and not entry.name.startswith("_")
     }
 
 

@@ -6,7 +6,7 @@ import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class Evaluation:
     verifier: str  # fingerprint
     settings: ReportSettings
     config: Mapping[str, Any]  # as recorded: resolved, secrets blotted out
+    tags: Mapping[str, str] = field(default_factory=dict)  # of the run, given by the user
 
     @property
     def name(self) -> str:
@@ -78,7 +79,8 @@ class Evaluation:
         if commit := provenance.git_commit():
             tags["kurve.git_commit"] = commit
         # A Slurm or Ray job's own number lets an engineer find its log from the run.
-        return tags | {f"kurve.{key.lower()}": os.environ[key] for key in ("SLURM_JOB_ID",) if key in os.environ}
+        tags |= {f"kurve.{key.lower()}": os.environ[key] for key in ("SLURM_JOB_ID",) if key in os.environ}
+        return tags | dict(self.tags)
 
 
 @contextmanager

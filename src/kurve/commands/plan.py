@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from kurve.benchmarks.rows import Benchmark
 from kurve.commands.build import build, target
+from kurve.commands.models import build_model
 from kurve.errors import ConfigError
 from kurve.prompts import Template
 from kurve.samplers.checkpoints import local_digest
@@ -64,8 +65,8 @@ def make_plan(cfg: DictConfig) -> Plan:
             f"sampling.temperature is 0 and num_samples is {num_samples}: greedy decoding draws the same sample "
             "each time; set num_samples=1 or a temperature above 0"
         )
+    model = with_local_revision(checked(build_model(cfg)))
     benchmark: Benchmark = build(cfg.benchmark, "benchmark")
-    model = with_local_revision(_checked(build(cfg.model, "model")))
     return Plan(
         benchmark=benchmark,
         prompts=tuple(template.render(problem) for problem in benchmark.problems),
@@ -76,6 +77,22 @@ def make_plan(cfg: DictConfig) -> Plan:
         num_samples=num_samples,
         seed=seed,
     )
+
+
+def checked(model: Model, key: str = "model") -> Model:
+    """The model, if its settings can be those of one; `key` is what it is called on the command line.
+
+    Raises:
+        ConfigError: an empty name or path, a context below 1, or an adapter that is not there.
+    """
+    if not model.name or not model.path:
+        raise ConfigError(f"{key}.name and {key}.path must not be empty; {key}.path=<hub id or folder>")
+    if model.context is not None:
+        whole(model.context, f"{key}.context", least=1)
+    adapter = Path(model.lora).expanduser()
+    if model.lora and not adapter.is_dir() and (adapter.is_absolute() or model.lora.startswith(".")):
+        raise ConfigError(f"{key}.lora={model.lora}: no such folder; give the folder of a LoRA adapter, or a hub id")
+    return model
 
 
 def problem_seed(seed: int, problem_id: str) -> int:
@@ -93,17 +110,6 @@ def with_local_revision(model: Model) -> Model:
         return model
     folder = Path(model.path).expanduser().absolute()
     return dataclasses.replace(model, path=str(folder), revision=local_digest(folder))
-
-
-def _checked(model: Model) -> Model:
-    if not model.name or not model.path:
-        raise ConfigError("model.name and model.path must not be empty; model=local model.path=<hub id or folder>")
-    if model.context is not None:
-        whole(model.context, "model.context", least=1)
-    adapter = Path(model.lora).expanduser()
-    if model.lora and not adapter.is_dir() and (adapter.is_absolute() or model.lora.startswith(".")):
-        raise ConfigError(f"model.lora={model.lora}: no such folder; give the folder of a LoRA adapter, or a hub id")
-    return model
 
 
 def _engine(node: DictConfig) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from kurve.commands.build import plain
+from kurve.errors import ConfigError
 from kurve.types import Problem
 
 PACKAGES = (
@@ -75,6 +76,18 @@ def flat_params(config: Mapping[str, Any]) -> dict[str, str]:
         for key, value in _flatten(config, "")
         if not key.startswith("paths.") and not key.endswith("_target_") and not key.endswith("_partial_")
     }
+
+
+def given_tags(cfg: DictConfig) -> dict[str, str]:
+    """What `tags` of the config says, as `kurve.<key>`.
+
+    Raises:
+        ConfigError: they are no names with values.
+    """
+    tags = plain(cfg.tags) if cfg.tags is not None else {}
+    if not isinstance(tags, dict) or any(isinstance(value, dict | list) for value in tags.values()):
+        raise ConfigError(f"tags is {tags!r}; expected names and values, as tags.role=tuned")
+    return {f"kurve.{key}": str(value) for key, value in tags.items() if value is not None}
 
 
 def digest(*parts: object) -> str:

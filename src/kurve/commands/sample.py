@@ -16,6 +16,7 @@ from rich.text import Text
 
 from kurve.commands import provenance
 from kurve.commands.build import build
+from kurve.commands.models import with_name
 from kurve.commands.plan import Plan, make_plan
 from kurve.commands.stages import draw
 from kurve.errors import StoreError
@@ -33,6 +34,7 @@ def main(cfg: DictConfig) -> None:
         KurveError: a user's mistake or a failure, in words; what was sampled is stored.
     """
     plan = make_plan(cfg)
+    cfg = with_name(cfg, plan.model)
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     with ExitStack() as stack:
         stack.enter_context(stop_on_sigterm())

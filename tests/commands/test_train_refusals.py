@@ -1,0 +1,145 @@
+"""What `kurve train` refuses: exit code 2, words that say what to change, and nothing made or touched."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.mlflow_plugins.servers import free_port
+from tests.trainings import SHORT, contents, run, teacher, tracked, trained
+
+RLVR = (
+    "train", "algorithm=grpo", "training=rlvr_cpu", "benchmark=arithmetic", "benchmark.limit=32", "prompt=raw",
+    "model.path=tiny", "tracker=dir",
+)  # fmt: skip
+OVERLAPPING = (
+    *RLVR, "evaluation=[{benchmark: arithmetic, limit: 40}]", "training.max_steps=1",
+    "training.per_device_train_batch_size=8", "training.num_generations=4", "training.max_completion_length=4",
+)  # fmt: skip
+DISTIL = (
+    "train", "algorithm=distill_sft", "training=supervised_cpu", "prompt=raw", "model.path=tiny", "tracker=dir",
+    "paths.samples=stores", "training.max_steps=1", "training.per_device_train_batch_size=1",
+)  # fmt: skip
+
+
+def refused(folder: Path, *arguments: str) -> str:
+    """What a refused command says; in `folder` it leaves no training and no run."""
+    done = run(folder, *arguments)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(folder.glob("outputs/models/*/training.json"))
+    assert not list(folder.glob("outputs/tracking/*"))
+    return done.stderr
+
+
+def test_another_config_in_the_same_folder_is_refused_with_what_differs(first: tuple[Path, str, str]) -> None:
+    place, _, _ = first
+    folder = trained(place)[0]
+    before = contents(folder), contents(place / "outputs" / "tracking")
+    done = run(place, *SHORT, f"output={folder}", "training.learning_rate=0.5", "seed=3")
+    assert done.returncode == 2, done.stderr
+    assert "args.learning_rate: 0.5 against 0.001" in done.stderr
+    assert "seed: 3 against 0" in done.stderr
+    assert "max_steps" not in done.stderr
+    assert (contents(folder), contents(place / "outputs" / "tracking")) == before
+    same = run(place, *SHORT, f"output={folder}")
+    assert "nothing was done" in same.stdout, same.stderr
+
+
+def test_a_folder_with_other_files_is_no_place_for_a_training(fresh: Path) -> None:
+    before = contents(fresh / "tiny")
+    assert "no training's folder" in refused(fresh, *SHORT, "output=tiny")
+    assert contents(fresh / "tiny") == before
+
+
+def test_without_its_server_nothing_starts_and_the_folder_stays_free(fresh: Path) -> None:
+    uri = f"http://127.0.0.1:{free_port()}"
+    told = refused(fresh, *SHORT, "output=mine", "tracker=mlflow", f"tracker.uri={uri}")
+    assert uri in told
+    assert "tracker=dir" in told
+    done = run(fresh, *SHORT, "output=mine", "training.max_steps=1")
+    assert done.returncode == 0, done.stderr
+    assert (fresh / "mine" / "model" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["algorithm=stf"], ["did you mean 'sft'"]),
+        (["training.learning_rat=1"], ["did you mean learning_rate"]),
+        (["algorithm.args.max_step=1"], ["algorithm.args.max_step", "max_steps"]),
+        (["training.per_device_train_batch_size=0"], ["per_device_train_batch_size=0"]),
+        (["training.output_dir=x"], ["paths.models"]),
+        (["data=none", "~data.path"], ["learns from demonstrations", "data=jsonl"]),
+        (["data.path=absent.jsonl"], ["absent.jsonl"]),
+        (["algorithm=grpo", "benchmark=arithmetic"], ["takes no demonstrations"]),
+        (["algorithm=grpo", "data=none", "~data.path"], ["benchmark=<option>"]),
+        (["model.path=null"], ["model.from_run"]),
+        (["model.path=./absent"], ["absent"]),
+        (["evaluation=[gsm9k]"], ["did you mean 'gsm8k'"]),
+        (["evaluation=[{benchmark: arithmetic, limt: 3}]"], ["did you mean limit"]),
+        (["seed=-1"], ["seed"]),
+        (["name=a/b"], ["name="]),
+        (["tags.role=[a]"], ["tags"]),
+        (["lora=8"], ["lora"]),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_made(
+    fresh: Path, overrides: list[str], words: list[str]
+) -> None:
+    given = [one for one in SHORT if not (overrides[-1] == "~data.path" and one.startswith("data"))]
+    told = refused(fresh, *given, *(one for one in overrides if not one.startswith("~")))
+    for word in words:
+        assert word in told
+
+
+def test_weights_that_were_copied_in_part_are_refused_before_anything_is_made(fresh: Path) -> None:
+    weights = fresh / "tiny" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    assert "model.safetensors is cut short" in refused(fresh, *SHORT)
+    assert not list(fresh.glob("outputs/models/*"))
+
+
+def test_batches_that_hold_no_whole_groups_are_refused_with_sizes_that_fit(fresh: Path) -> None:
+    told = refused(fresh, *RLVR, "training.per_device_train_batch_size=64", "training.num_generations=7")
+    assert "num_generations=7 does not divide the 64 responses" in told
+    assert "among 2, 4, 8, 16, 32, 64" in told
+
+
+def test_a_teacher_that_solves_nothing_teaches_nothing(fresh: Path) -> None:
+    store = teacher(fresh / "stores", correct=False)
+    told = refused(fresh, *DISTIL, f"data.samples={store.name}")
+    assert "2 judged samples and none of them is correct" in told
+    assert "take a stronger one" in told
+    other = teacher(fresh / "stores", correct=True)
+    assert other == store
+    done = run(fresh, *DISTIL, f"data.samples={store.name}")
+    assert done.returncode == 0, done.stderr
+    assert trained(fresh)[1].data["size"] == 1
+
+
+def test_training_on_the_evaluations_problems_is_refused(fresh: Path) -> None:
+    told = refused(fresh, *OVERLAPPING)
+    assert "32 of the 40 problems of arithmetic" in told
+    assert "allow_overlap=true" in told
+
+
+def test_the_same_question_under_another_id_is_refused_unless_it_is_said_so_and_then_it_is_a_tag(fresh: Path) -> None:
+    rows = [{"question": f"How much is {a} + 1?", "answer": f"#### {a + 1}"} for a in range(4)]
+    (fresh / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    spaced = [{"question": f"how much  is {a} + 1?\n", "response": str(a + 1)} for a in range(2, 8)]
+    (fresh / "demonstrations.jsonl").write_text("".join(json.dumps(row) + "\n" for row in spaced))
+    asked = (*SHORT, "evaluation=[{benchmark: gsm8k, path: problems.jsonl}]", "training.per_device_train_batch_size=2")
+    assert "2 of the 4 problems of gsm8k" in refused(fresh, *asked)
+    done = run(fresh, *asked, "allow_overlap=true")
+    assert done.returncode == 0, done.stderr
+    assert tracked(fresh, "tags.json")["kurve.overlap"] == "2"
+    assert "kurve.role" in tracked(fresh, "tags.json")
+
+
+@pytest.mark.slow
+def test_an_overlap_that_is_allowed_is_a_tag_of_an_rl_run(fresh: Path) -> None:
+    allowed = run(fresh, *OVERLAPPING, "allow_overlap=true")
+    assert allowed.returncode == 0, allowed.stderr
+    assert tracked(fresh, "tags.json")["kurve.overlap"] == "32"
+    assert any(p["key"] == "train/reward" for p in tracked(fresh, "points.jsonl"))

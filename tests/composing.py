@@ -1,0 +1,70 @@
+"""Command lines as documents and configs write them: composed point by point, never run."""
+
+import itertools
+import re
+import shlex
+from collections.abc import Mapping
+from functools import cache
+from typing import NamedTuple
+
+from hydra import compose, initialize_config_module
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from kurve.cli import _named, register_resolvers
+from kurve.commands.build import opened
+
+
+class Point(NamedTuple):
+    """One job of a command line."""
+
+    cfg: DictConfig
+    choices: Mapping[str, str]  # of each config group
+
+
+@cache
+def points(line: str) -> list[Point]:
+    """The jobs that `kurve <command> ...` starts: one, or every point of its sweep.
+
+    What is swept on the command line replaces what the config sweeps under the same key, as with Hydra's own sweeper.
+    Placeholders such as <fingerprint> stand for some word.
+    """
+    _, command, *words = shlex.split(re.sub(r"<[^<>]*>", "x", line))
+    register_resolvers()
+    with initialize_config_module("kurve.conf", version_base="1.3"):
+        given = _values([opened(word) for word in _named(command, words) if not word.startswith("-")])
+        first = compose(command, overrides=[values[0] for values in given.values()], return_hydra_config=True)
+        if first.hydra.mode != RunMode.MULTIRUN and "-m" not in words:
+            assert all(len(values) == 1 for values in given.values()), f"-m is missing: {line}"
+            return [_point(command, tuple(values[0] for values in given.values()))]
+        swept = _values([f"{key}={value}" for key, value in (first.hydra.sweeper.params or {}).items()])
+        return [_point(command, overrides) for overrides in itertools.product(*(swept | given).values())]
+
+
+def composed(command: str, *overrides: str) -> DictConfig:
+    """The config of one command."""
+    register_resolvers()
+    with initialize_config_module("kurve.conf", version_base="1.3"):
+        return compose(command, overrides=list(overrides))
+
+
+def _values(words: list[str]) -> dict[str, list[str]]:
+    """By key, each override that a job may get for it."""
+    return {one.get_key_element(): _alternatives(one) for one in OverridesParser.create().parse_overrides(words)}
+
+
+def _alternatives(override: Override) -> list[str]:
+    if not override.is_sweep_override():
+        return [str(override.input_line)]
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+
+
+def _point(command: str, overrides: tuple[str, ...]) -> Point:
+    cfg = compose(command, overrides=list(overrides), return_hydra_config=True)
+    choices = OmegaConf.to_container(cfg.hydra.runtime.choices)
+    assert isinstance(choices, dict)
+    with open_dict(cfg):
+        del cfg["hydra"]  # what it says of the job is known only when one runs
+    return Point(cfg, {str(group): str(choice) for group, choice in choices.items()})
