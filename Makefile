@@ -7,7 +7,7 @@ ACCELERATOR ?= cpu
 # PyPI carries only the CUDA build of torch; the CPU build comes from PyTorch's own index, asked for torch alone.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 SHARED_DATA ?= $(or $(KURVE_SHARED_DATA),../shared/data)
-SAMPLER ?= vllm
+SAMPLER ?= transformers_tiny
 PORT ?= 5000
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,8 +29,11 @@ $(STAMP): $(LOCK) pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(STAMP) ## evaluate a real model on real problems and show where to look
-	$(BIN)/kurve evaluate model=smollm2_135m_instruct $(DEMO_BENCHMARK) num_samples=8 sampling.max_tokens=160 sampler=$(SAMPLER)
+demo: $(STAMP) ## the embedded study: train, evaluate and compare tiny models (SAMPLER=vllm samples with vLLM)
+	$(BIN)/kurve study experiment=countdown sampler=$(SAMPLER)
+
+demo-real: $(STAMP) ## evaluate a real model of 135M parameters on real problems with vLLM
+	$(BIN)/kurve evaluate model=smollm2_135m_instruct $(DEMO_BENCHMARK) num_samples=8 sampling.max_tokens=160
 
 # The embedded benchmark needs no download; real GSM8K problems are taken where their file is at hand.
 DEMO_BENCHMARK = $(if $(wildcard $(SHARED_DATA)/gsm8k.jsonl),benchmark=gsm8k benchmark.path=$(SHARED_DATA)/gsm8k.jsonl,benchmark=arithmetic) benchmark.limit=8
@@ -70,4 +73,4 @@ system-deps: ## Debian/Ubuntu packages that some tests want (root)
 clean: ## remove what make made (not outputs/ and mlflow.db: those are your results)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-.PHONY: help setup demo test test-all check format bench serve wheel lock system-deps clean
+.PHONY: help setup demo demo-real test test-all check format bench serve wheel lock system-deps clean

@@ -120,7 +120,7 @@ def test_it_is_made_once(model: Model) -> None:
 
 @pytest.mark.parametrize("settings", [{"layers": 1}, {"heads": 1}, {"feed_forward": 64}, {"context": 32}, {"seed": 1}])
 def test_other_settings_make_another_model(settings: dict[str, int], model: Model) -> None:
-    other = initial(**settings)
+    other = initial(**settings)  # type: ignore[arg-type]  # none of them is the name
     assert other.revision != model.revision
     assert local_digest(Path(other.path)) != local_digest(Path(model.path))
     assert other.context == settings.get("context", 64)
@@ -176,7 +176,7 @@ def test_a_cache_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize("settings", [{"layers": 0}, {"heads": True}, {"feed_forward": 1.5}, {"seed": -1}])
 def test_settings_that_are_no_size_are_refused(settings: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match=rf"model\.{next(iter(settings))} is "):
-        initial(**settings)
+        initial(**settings)  # type: ignore[arg-type]  # none of them is the name
 
 
 def test_questions_and_chains_come_back_from_their_tokens(tokenizer: Any) -> None:

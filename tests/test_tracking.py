@@ -10,7 +10,6 @@ from kurve.errors import RejectedError, TrackingError
 from kurve.tracking import NullTracker, RunInfo, TimedPoint, Tracker, report_points, thin
 from tests.tracking_samples import HOSTILE, report, run_info
 
-
 NOW = 1_700_000_000_000  # ms since 1970
 
 

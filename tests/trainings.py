@@ -1,6 +1,7 @@
 """Trainings as a user starts them: a model of 0.1M parameters, real TRL, and what is on disk afterwards."""
 
 import json
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -63,7 +64,13 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_hear_ctrl_c,
     )
+
+
+def _hear_ctrl_c() -> None:
+    """A shell's background job is deaf to SIGINT, and with it all that the tests start there."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(folder: Path, pattern: str) -> Path:

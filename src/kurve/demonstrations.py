@@ -1,4 +1,4 @@
-"""Demonstrations for supervised training: responses to imitate, from a file, a sample store or a function that makes them.
+"""Demonstrations for supervised training: responses to imitate, from a file, a sample store or a function.
 
 They are asked with the training's prompt template, so that a model is trained on what the sampler will send it.
 """

@@ -1,11 +1,11 @@
 """A vLLM plugin (entry point `vllm.general_plugins`) that makes seeds and log-probabilities cheap on CPU.
 
-vLLM 0.31 fills a row of the vocabulary with exponential noise for each seeded request, and the whole batch before that;
-and it takes the logarithm of bfloat16 logits by a path twenty times slower than the float32 one. Together these are more than a
-third of a small model's time. Here a seeded row draws one uniform number and inverts the distribution with it (as
-`kurve.samplers.transformers_draw`), which draws from the same distribution, and logits become float32 first, which gives
-the same numbers. vLLM loads its plugins into each of its processes, also of engines that have nothing to do with kurve:
-without the environment variable this does nothing.
+vLLM 0.31 fills a row of the vocabulary with exponential noise for each seeded request, and the whole batch before
+that; and it takes the logarithm of bfloat16 logits by a path twenty times slower than the float32 one. Together these
+are more than a third of a small model's time. Here a seeded row draws one uniform number and inverts the distribution
+with it (as `kurve.samplers.transformers_draw`), which draws from the same distribution, and logits become float32
+first, which gives the same numbers. vLLM loads its plugins into each of its processes, also of engines that have
+nothing to do with kurve: without the environment variable this does nothing.
 """
 
 import functools
@@ -78,7 +78,7 @@ def draw_rows(logits: Any, generators: Mapping[int, Any]) -> Any:
 
 
 def _invert(weights: Any, uniform: Any) -> tuple[Any, Any]:
-    """The entry of each row in which `uniform` in [0, 1) falls, never one of weight 0, and how far into it, in [0, 1)."""
+    """The entry of each row in which `uniform` falls, never one of weight 0, and how far into it; both in [0, 1)."""
     import torch
 
     cumulative = weights.cumsum(dim=-1, dtype=torch.float64)

@@ -44,7 +44,7 @@ class CountdownVerifier:
         foreign = [verdict.problem_id for verdict in verdicts if verdict.outcome is Outcome.ERROR]
         if foreign:
             _logger.warning(
-                "%d of %d samples answer no countdown problem (`4 7 7 8 -> 32 :`), first %s; check verifier and benchmark",
+                "%d of %d samples answer no countdown problem (`4 7 7 8 -> 32 :`), first %s; check verifier and data",
                 len(foreign), len(verdicts), foreign[0],
             )  # fmt: skip
         return verdicts
