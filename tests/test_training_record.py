@@ -92,7 +92,7 @@ def test_a_record_of_a_newer_kurve_is_refused_as_such(tmp_path: Path) -> None:
     folder = stored(tmp_path)
     document = json.loads((folder / "training.json").read_text())
     (folder / "training.json").write_text(json.dumps({**document, "format": 99}))
-    with pytest.raises(TrainingError, match="format 99.*update kurve"):
+    with pytest.raises(TrainingError, match=r"format 99.*update kurve"):
         read(folder)
 
 

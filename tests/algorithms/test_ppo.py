@@ -130,7 +130,7 @@ def test_small_passes_make_the_same_update_as_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("clip", [0.01, None])
 def test_predictions_are_clipped_in_the_second_update_of_a_batch(tmp_path: Path, clip: float | None) -> None:
     job = make_job(tmp_path, num_iterations=2, optim="sgd")
-    trainer, batches = train(job, make_ppo(critic_learning_rate=0.05, value_clip=clip))
+    _, batches = train(job, make_ppo(critic_learning_rate=0.05, value_clip=clip))
     assert len(batches) == 1
     first, second = logged(job, "value/clip_ratio")
     assert first == 0  # nothing has moved yet
