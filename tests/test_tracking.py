@@ -1,5 +1,6 @@
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -250,7 +251,11 @@ def test_files_are_kept_under_their_folder_and_replaced_by_newer_ones(tmp_path: 
 
 def test_points_and_files_need_a_run(tmp_path: Path) -> None:
     tracker = DirTracker(tmp_path)
-    for act in (lambda: tracker.log_points(timed(1)), lambda: tracker.log_files([], "rollouts")):
+    acts: tuple[Callable[[], None], ...] = (
+        lambda: tracker.log_points(timed(1)),
+        lambda: tracker.log_files([], "rollouts"),
+    )
+    for act in acts:
         with pytest.raises(TrackingError, match="before a run was started"):
             act()
     assert (tracker.run_id, tracker.destination) == ("", str(tmp_path))

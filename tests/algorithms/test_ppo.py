@@ -95,19 +95,24 @@ def test_the_value_loss_equals_a_hand_computed_example() -> None:
     assert not none.any()
 
 
-@pytest.mark.parametrize(("rows", "passes"), [(16, 1), (4, 4)])
-def test_the_first_step_moves_the_critics_bias_by_the_mean_return_of_all_scored_tokens(
-    tmp_path: Path, rows: int, passes: int
+@pytest.mark.parametrize(("rows", "passes", "parts"), [(16, 1, 1), (4, 4, 4), (4, 1, 4)])
+def test_the_first_step_moves_the_critics_bias_by_the_mean_return_of_the_scored_tokens(
+    tmp_path: Path, rows: int, passes: int, parts: int
 ) -> None:
+    """In the last case a step takes a quarter of the responses, and a token weighs as in a step of all of them."""
     job = make_job(
         tmp_path, verifier=SometimesFailing(), max_steps=1, optim="sgd", max_grad_norm=0.0, max_completion_length=12,
-        per_device_train_batch_size=rows, gradient_accumulation_steps=passes,
+        per_device_train_batch_size=rows, gradient_accumulation_steps=passes, steps_per_generation=parts,
     )  # fmt: skip
     trainer, [batch] = train(job, make_ppo(critic_learning_rate=0.1, value_coefficient=0.25), scripted=True)
-    scored = scored_tokens(batch)
     assert np.isnan(batch["rewards"]).any()
+    used = trainer._buffered_inputs[:passes]
+    earned = sum(float((part["returns"] * part["value_mask"]).sum()) for part in used)
+    if passes == parts:
+        scored = scored_tokens(batch)
+        assert earned == np.where(scored, batch["rewards"][:, None], 0.0)[scored].sum()
     # The loss is 1/4 * mean((V - R)^2) / 2 at V = 0, its derivative to the bias -1/4 * mean(R).
-    mean_return = np.where(scored, batch["rewards"][:, None], 0.0)[scored].mean()
+    mean_return = earned / (scored_tokens(batch).sum() * passes / parts)
     assert trainer.critic.head.bias.item() == pytest.approx(0.1 * 0.25 * mean_return, rel=1e-5)
 
 

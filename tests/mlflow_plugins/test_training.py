@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -98,7 +98,11 @@ def test_files_that_will_never_be_taken_are_refused_for_good(server: Server, tmp
 
 def test_without_a_run_nothing_is_taken(server: Server, tmp_path: Path) -> None:
     tracker = MlflowTracker(uri=server.uri)
-    for act in (lambda: tracker.log_points(points(1)), lambda: tracker.log_files([], "rollouts")):
+    acts: tuple[Callable[[], None], ...] = (
+        lambda: tracker.log_points(points(1)),
+        lambda: tracker.log_files([], "rollouts"),
+    )
+    for act in acts:
         with pytest.raises(TrackingError, match="call start"):
             act()
     assert (tracker.run_id, tracker.url) == ("", "")
@@ -178,7 +182,11 @@ def test_a_server_that_comes_back_is_found_again_by_the_same_tracker(server: Ser
     try:
         with tracker.in_background():
             begun = time.monotonic()
-            for act in (lambda: tracker.log_points(points(3)), lambda: away.attach(tracker.run_id)):
+            acts: tuple[Callable[[], None], ...] = (
+                lambda: tracker.log_points(points(3)),
+                lambda: away.attach(tracker.run_id),
+            )
+            for act in acts:
                 with pytest.raises(TrackingError, match="start the server") as caught:
                     act()
                 assert not isinstance(caught.value, RejectedError)
