@@ -168,9 +168,11 @@ def _draw(key: str, split: str, num_problems: int, allowed: tuple[int, int | Non
         _check_whole(f"{key}.max_solutions", most, least=fewest)
     tasks = [task for task, number in _tasks(split) if fewest <= number and (most is None or number <= most)]
     if num_problems > len(tasks):
-        bound = f" with {fewest} to {most or 'any number of'} solutions" if fewest > 1 or most is not None else ""
+        bounds = [f" with at least {fewest} solutions"] * (fewest > 1)
+        bounds += [f" with at most {most} solutions"] if most is not None else []
         raise ConfigError(
-            f"{key}.num_problems is {num_problems}, but split {split} has {len(tasks)} problems{bound}; ask for fewer"
+            f"{key}.num_problems is {num_problems}, but split {split} has {len(tasks)} problems"
+            f"{' and'.join(bounds)}; ask for fewer"
         )
     return [tasks[place] for place in _rng(f"{key}.seed", seed).permutation(len(tasks))[:num_problems]]
 
