@@ -9,6 +9,8 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 SHARED_DATA ?= $(or $(KURVE_SHARED_DATA),../shared/data)
 SAMPLER ?= transformers_tiny
 PORT ?= 5000
+# Test files run side by side, each with one thread: most of their time is the start of processes.
+TEST_JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := requirements/$(ACCELERATOR).lock
@@ -39,7 +41,7 @@ demo-real: $(STAMP) ## evaluate a real model of 135M parameters on real problems
 DEMO_BENCHMARK = $(if $(wildcard $(SHARED_DATA)/gsm8k.jsonl),benchmark=gsm8k benchmark.path=$(SHARED_DATA)/gsm8k.jsonl,benchmark=arithmetic) benchmark.limit=8
 
 test: $(STAMP) ## the tests that fit into 15 minutes on 2 cores
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile -m "not slow and not gpu"
 
 test-all: $(STAMP) ## all tests this machine can run
 	$(BIN)/python -m pytest -m "not gpu or gpu"

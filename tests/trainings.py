@@ -7,12 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kurve.store import SampleStore, VerdictStore
 from kurve.training_record import TrainingRecord, read
-from kurve.types import Outcome, Prompt, Sample, Verdict
 from tests.conftest import command_environment, command_line
 from tests.samplers.tiny import make_tiny_model
-from tests.store.support import SPEC
 
 SFT = (
     "train",
@@ -108,15 +105,3 @@ def wait_for_step(training: Path, step: int) -> None:
     while f'"step": {step},' not in points.read_text():
         assert time.monotonic() < deadline, f"step {step} was not reached"
         time.sleep(0.02)
-
-
-def teacher(root: Path, *, correct: bool) -> Path:
-    """A judged sample store with a wrong response and one that is correct or not; called again, one more of them."""
-    with SampleStore.open(root, SPEC) as store:
-        store.record_prompts([Prompt("a", text="1 + 1 =")], {"a": "What is 1 + 1 ?"})
-        with VerdictStore.open(store, "math.1") as verdicts:
-            start = sum(1 for _ in store.samples())
-            for index, right in ((start, False), (start + 1, correct)):
-                store.append(Sample("a", index, f"It is {index}.", "stop", 3))
-                verdicts.append(Verdict("a", index, Outcome.CORRECT if right else Outcome.WRONG))
-        return store.folder

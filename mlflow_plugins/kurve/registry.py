@@ -270,13 +270,14 @@ def _versions(logged: LoggedModel, version: MlflowVersion) -> str:
 
 
 def _description(name: str, model: ModelInfo, logged: LoggedModel) -> str:
-    """Markdown for the version's page."""
+    """Markdown for the version's page, in the 5,000 characters that MLflow has for it."""
     page = f"#/experiments/{quote(str(logged.experiment_id))}"
     base = model.tags.get("kurve.base", "")
     words = (model.tags.get("kurve.algorithm", ""), f"from {base}" if base else "", f"step {model.step}")
-    origin = markdown(" ".join(filter(None, words)))
+    origin = markdown(clipped(" ".join(filter(None, words)), 200, "the tags"))
+    path = markdown(clipped(model.path, 500, "kurve.path"))
     training = f", [its training]({page}/runs/{quote(model.run_id)})" if model.run_id else ""
     return (
-        f"**{markdown(name)}**: {origin}. The weights stay in {markdown(model.path)} (sha256 `{model.sha256[:12]}`), "
+        f"**{markdown(name)}**: {origin}. The weights stay in {path} (sha256 `{model.sha256[:12]}`), "
         f"MLflow holds none. [Its numbers by benchmark]({page}/models/{logged.model_id}){training}."
     )

@@ -123,6 +123,7 @@ def test_a_second_start_skips_all_stages_and_says_the_same(
     assert len(runs(folder)) == before
 
 
+@pytest.mark.slow
 def test_what_was_changed_is_done_again_and_no_more(
     studied_once: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
@@ -205,6 +206,7 @@ def test_a_study_without_a_choice_names_the_choices(fresh: Path) -> None:
     assert "experiment" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_study_is_stopped_by_sigterm_with_its_commands(fresh: Path) -> None:
     process = start(fresh, *STUDY, "seconds=0.2")
     wait_for(fresh, "outputs/models/*/training.json")

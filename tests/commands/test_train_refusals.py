@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from kurve.store import SampleStore, VerdictStore
+from kurve.types import Outcome, Prompt, Sample, Verdict
 from tests.mlflow_plugins.servers import free_port
-from tests.trainings import SHORT, contents, run, teacher, tracked, trained
+from tests.store.support import SPEC
+from tests.trainings import SHORT, contents, run, tracked, trained
 
 RLVR = (
     "train", "algorithm=grpo", "training=rlvr_cpu", "benchmark=arithmetic", "benchmark.limit=32", "prompt=raw",
@@ -53,13 +56,12 @@ def test_a_folder_with_other_files_is_no_place_for_a_training(fresh: Path) -> No
 
 
 def test_without_its_server_nothing_starts_and_the_folder_stays_free(fresh: Path) -> None:
-    uri = f"http://127.0.0.1:{free_port()}"
-    told = refused(fresh, *SHORT, "output=mine", "tracker=mlflow", f"tracker.uri={uri}")
-    assert uri in told
-    assert "tracker=dir" in told
-    done = run(fresh, *SHORT, "output=mine", "training.max_steps=1")
-    assert done.returncode == 0, done.stderr
-    assert (fresh / "mine" / "model" / "model.safetensors").is_file()
+    asked = (*SHORT, "output=mine", "tracker=mlflow", f"tracker.uri=http://127.0.0.1:{free_port()}")
+    for _ in range(2):  # the second time the folder is there
+        told = refused(fresh, *asked)
+        assert asked[-1].partition("=")[2] in told
+        assert "tracker=dir" in told
+    assert set(contents(fresh / "mine")) <= {"training.lock"}
 
 
 @pytest.mark.parametrize(
@@ -107,15 +109,17 @@ def test_batches_that_hold_no_whole_groups_are_refused_with_sizes_that_fit(fresh
 
 
 def test_a_teacher_that_solves_nothing_teaches_nothing(fresh: Path) -> None:
-    store = teacher(fresh / "stores", correct=False)
-    told = refused(fresh, *DISTIL, f"data.samples={store.name}")
+    with SampleStore.open(fresh / "stores", SPEC) as store:
+        store.record_prompts([Prompt("a", text="1 + 1 =")], {"a": "What is 1 + 1 ?"})
+        with VerdictStore.open(store, "math.1") as verdicts:
+            for index in range(2):
+                store.append(Sample("a", index, f"It is {index}.", "stop", 3))
+                verdicts.append(Verdict("a", index, Outcome.WRONG))
+    before = contents(fresh / "stores")
+    told = refused(fresh, *DISTIL, f"data.samples={store.folder.name}")
     assert "2 judged samples and none of them is correct" in told
     assert "take a stronger one" in told
-    other = teacher(fresh / "stores", correct=True)
-    assert other == store
-    done = run(fresh, *DISTIL, f"data.samples={store.name}")
-    assert done.returncode == 0, done.stderr
-    assert trained(fresh)[1].data["size"] == 1
+    assert contents(fresh / "stores") == before
 
 
 def test_training_on_the_evaluations_problems_is_refused(fresh: Path) -> None:

@@ -268,9 +268,10 @@ def test_a_name_without_letters_is_refused(server: Server, name: str) -> None:
 def test_any_text_can_be_registered(server: Server, tmp_path: Path, place: str) -> None:
     uri = address(place, server, tmp_path)
     measured = evaluation(uri, "hostile")
-    tags = {"kurve.base": HOSTILE, "kurve.sha256/": "other", "long": "y" * 200_000, "kurve.path": "not this"}
+    path, base = f"/models/{HOSTILE}{'&' * 4000}", HOSTILE + "&" * 4000
+    tags = {"kurve.base": base, "kurve.sha256/": "other", "long": "y" * 200_000, "kurve.path": "not this"}
     made = MlflowRegistry(uri=uri).register(
-        trained(f"org/{HOSTILE}'\"%", path=f"/models/{HOSTILE}", evaluations=[measured, measured, ""], tags=tags)
+        trained(f"org/{HOSTILE}'\"%", path=path, evaluations=[measured, measured, ""], tags=tags)
     )
     version = MlflowClient(uri).get_model_version(made.name, made.version)
     assert version.tags["kurve.path"].startswith("/models/<script>")
@@ -279,6 +280,7 @@ def test_any_text_can_be_registered(server: Server, tmp_path: Path, place: str) 
     assert version.tags["kurve.evaluations"] == measured
     assert len(version.tags["long"]) == 8000
     assert "<script>" not in version.description
+    assert len(version.description) <= 5000  # as long as PostgreSQL's column
 
 
 def test_a_model_without_any_run_is_refused(server: Server) -> None:
