@@ -173,7 +173,7 @@ def from_store(
                 first = found[sample.problem_id].get(sample.text, sample.index)
                 found[sample.problem_id][sample.text] = min(first, sample.index)
         questions = {one.problem_id: one.question for one in store.prompts() if one.problem_id in found}
-        label = name or f"{store.spec.benchmark} by {Path(store.spec.model).name}"
+        label = name or f"{store.spec.benchmark} by {_named(Path(store.spec.model))}"
         teacher = store.spec.model
     if not found:
         raise ConfigError(
@@ -212,6 +212,11 @@ def _chosen(
             kept = sorted(rng.choice(len(responses), size=per_problem, replace=False).tolist())
             responses = [responses[place] for place in kept]
         yield from (Demonstration(prompt, response) for response in responses)
+
+
+def _named(model: Path) -> str:
+    """What a person calls a model: a training's result is the folder `model` of the training's own."""
+    return model.parent.name if model.name == "model" else model.name
 
 
 def _verdict_set(folder: Path, verifier: str | None) -> str:

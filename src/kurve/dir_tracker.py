@@ -160,8 +160,11 @@ class DirTracker:
 
     @property
     def hint(self) -> str:
-        """Names the files worth opening first."""
-        return f"Files: {self._run}/metrics.jsonl and {self._run}/artifacts" if self._run else ""
+        """Names the files worth opening first; a training has points, an evaluation has metrics."""
+        if self._run is None:
+            return ""
+        numbers = next((name for name in ("metrics.jsonl", "points.jsonl") if (self._run / name).is_file()), "")
+        return f"Files: {' and '.join(str(self._run / name) for name in (numbers, 'artifacts') if name)}"
 
     def _require_run(self, what: str) -> Path:
         if self._run is None:
