@@ -76,7 +76,7 @@ def _bare(settings: dict[str, Any]) -> float:
     from kurve.samplers.vllm_settings import engine_environments, engine_kwargs
 
     environment = engine_environments(1, 1, 2)[0]
-    del environment["VLLM_ENABLE_V1_MULTIPROCESSING"]  # vLLM's own default, as a script has it
+    environment.pop("VLLM_ENABLE_V1_MULTIPROCESSING", None)  # vLLM's default, as a script has it
     os.environ.update(environment)
     import vllm
 

@@ -71,7 +71,8 @@ def test_a_tracker_that_is_away_costs_nothing_and_catches_up_by_itself(
         ten_steps(journal)
         wait_until(lambda: tracker.calls >= 3)
         tracker.away = False
-        wait_until(lambda: len(logged(tracker)) == 20)
+        wait_until(lambda: "the tracker is back:" in caplog.text)
+        assert len(logged(tracker)) == 20
         tracker.away = True
         ten_steps(journal, 10)
         calls = tracker.calls
