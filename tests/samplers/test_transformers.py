@@ -61,6 +61,31 @@ def test_tokens_are_drawn_with_their_probabilities(tiny_model: Model) -> None:
         assert abs(seen - probability) < 5 * math.sqrt(probability * (1 - probability) / n) + 1e-9
 
 
+def test_a_prompt_that_rows_share_is_read_once(tiny_model: Model) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from kurve.samplers.transformers_draw import draw
+
+    network = AutoModelForCausalLM.from_pretrained(tiny_model.path)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model.path)
+    read: list[tuple[int, ...]] = []
+    network.base_model.register_forward_pre_hook(
+        lambda _, __, named: read.append(tuple(named["input_ids"].shape)), with_kwargs=True
+    )
+    prompts = [tokenizer(prompt.text).input_ids for prompt in PROMPTS[:2]]
+    width = max(map(len, prompts))
+    rows = [(prompts[i % 2], i) for i in range(6)]
+    together = draw(network, tokenizer, decoding(max_tokens=4), rows, with_entropy=True)
+    assert read[:2] == [(2, width - 1), (6, 1)]
+    read.clear()
+    alone = [draw(network, tokenizer, decoding(max_tokens=4), [row], with_entropy=True)[0] for row in rows]
+    assert read[0] == (1, len(prompts[0]))
+    assert [one.text for one in together] == [one.text for one in alone]
+    for one, other in zip(together, alone, strict=True):
+        assert one.logprob_sum == pytest.approx(other.logprob_sum, rel=1e-5)
+        assert one.entropy_mean == pytest.approx(other.entropy_mean, rel=1e-5)
+
+
 def test_temperature_zero_is_greedy(tiny_model: Model) -> None:
     texts = {s.text for s in sampler(tiny_model, decoding(temperature=0)).sample(requests(4, prompts=PROMPTS[:1]))}
     assert len(texts) == 1

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    DynamicCache,
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
+from transformers.cache_utils import DynamicLayer
 from transformers.generation.logits_process import (
     MinPLogitsWarper,
     TemperatureLogitsWarper,
@@ -45,20 +53,87 @@ def draw(
         out = network.generate(
             input_ids=ids,
             attention_mask=mask,
+            past_key_values=_prompts_once(network, ids, mask, decoding.max_tokens),
             generation_config=GenerationConfig(
                 do_sample=False, max_new_tokens=decoding.max_tokens, eos_token_id=sorted(ends) or None, pad_token_id=pad
             ),
             logits_processor=LogitsProcessorList([chooser]),
             stopping_criteria=StoppingCriteriaList([stopper]) if decoding.stop else None,
         )
-    tokens = out[:, width:].tolist()
+    cuts = [
+        _cut(line, ends, tokenizer, decoding.stop, ended)
+        for line, ended in zip(out[:, width:].tolist(), stopper.ended, strict=True)
+    ]
     logprobs, entropies = chooser.collected()  # [B, T] each
-    found = []
-    for row, line in enumerate(tokens):
-        text, reason, length = _cut(line, ends, tokenizer, decoding.stop, stopper.ended[row])
-        entropy = float(entropies[row, :length].mean()) if with_entropy and length else None
-        found.append(Draw(text, reason, length, float(logprobs[row, :length].sum()), entropy))
-    return found
+    lengths = torch.tensor([length for _, _, length in cuts])
+    after = torch.arange(logprobs.shape[1]) >= lengths[:, None]  # [B, T]
+    sums = logprobs.masked_fill(after, 0.0).sum(-1).tolist()
+    means = (entropies.masked_fill(after, 0.0).sum(-1) / lengths).tolist()
+    return [
+        Draw(text, reason, length, total, mean if with_entropy and length else None)
+        for (text, reason, length), total, mean in zip(cuts, sums, means, strict=True)
+    ]
+
+
+class _Roomy(DynamicLayer):  # type: ignore[misc]  # transformers is not typed
+    """A layer of the cache that has room for the response: the plain one is copied whole for each token."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self._room = room  # tokens
+        self._reserved: tuple[Any, Any] | None = None
+
+    def batch_select_indices(self, indices: Any) -> None:
+        """Take the rows `indices`, with room behind each."""
+        super().batch_select_indices(indices)
+        length = self.keys.shape[-2]
+        shape = (*self.keys.shape[:-2], length + self._room, self.keys.shape[-1])
+        self._reserved = (self.keys.new_empty(shape), self.values.new_empty(shape))
+        self._put(0, self.keys, self.values)
+
+    def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        """Append keys and values, [B, heads, tokens, width]; returns all of them."""
+        length = self.get_seq_length()
+        if self._reserved is None or length + key_states.shape[-2] > self._reserved[0].shape[-2]:
+            return super().update(key_states, value_states, *args, **kwargs)  # type: ignore[no-any-return]
+        self._put(length, key_states, value_states)
+        return self.keys, self.values
+
+    def _put(self, length: int, key_states: Any, value_states: Any) -> None:
+        assert self._reserved is not None
+        end = length + key_states.shape[-2]
+        for reserved, states in zip(self._reserved, (key_states, value_states), strict=True):
+            reserved[..., length:end, :] = states
+        self.keys, self.values = (reserved[..., :end, :] for reserved in self._reserved)
+
+
+def _prompts_once(network: Any, ids: Any, mask: Any, max_tokens: int) -> DynamicCache | None:
+    """Keys and values of all but the last prompt token, computed once for rows with the same prompt.
+
+    None where it would not pay, or where the network keeps more than plain keys and values; `generate` then reads
+    every row's prompt. `ids` and `mask` are [B, width].
+    """
+    # The mask as well: a prompt may begin with the token that pads.
+    distinct, row_of = torch.unique(torch.cat([ids, mask], -1), dim=0, return_inverse=True)
+    if ids.shape[1] < 2 or 2 * len(distinct) > len(ids) or network.config.is_encoder_decoder:
+        return None
+    cache = DynamicCache(config=network.config)
+    if not cache.layers or any(type(layer) is not DynamicLayer for layer in cache.layers):
+        return None
+    cache.layers = [_Roomy(max_tokens) for _ in cache.layers]
+    first = torch.empty(len(distinct), dtype=torch.long, device=ids.device).scatter_(
+        0, row_of, torch.arange(len(ids), device=ids.device)
+    )
+    known = mask[first, :-1]
+    network.base_model(
+        input_ids=ids[first, :-1],
+        attention_mask=known,
+        position_ids=(known.cumsum(-1) - 1).clamp(min=0),
+        past_key_values=cache,
+        use_cache=True,
+    )
+    cache.batch_select_indices(row_of)
+    return cache
 
 
 class _Chooser(LogitsProcessor):  # type: ignore[misc]  # transformers is not typed
