@@ -20,7 +20,7 @@ from kurve.algorithms.advantages import Floats, global_batch, group_normalised, 
 from kurve.algorithms.rlvr import Rlvr
 from kurve.algorithms.trainers.rollout import Inputs, Output, RolloutTrainer
 from kurve.types import Outcome
-from tests.algorithms.scripted_training import Record, SometimesFailing, by_rule, make_job
+from tests.algorithms.scripted_training import Record, RuleVerifier, SometimesFailing, by_rule, make_job
 from tests.conftest import REPOSITORY
 from tests.contract import two_processes
 from tests.contract.two_processes import ALGORITHMS, ROUNDS, WHOLE_GROUPS
@@ -30,6 +30,7 @@ OVERRIDDEN = (
     "_generate_and_score_completions",
     "_prepare_inputs",
     "_compute_loss",
+    "_get_per_token_logps_and_entropies",
     "log",
 )
 
@@ -127,8 +128,39 @@ def test_trl_calls_each_private_method_that_we_override(tmp_path: Path) -> None:
         "_generate_and_score_completions": 2,
         "_prepare_inputs": 4,
         "_compute_loss": 4,
+        "_get_per_token_logps_and_entropies": 4,
         "log": 3,
     }
+
+
+@pytest.mark.parametrize("loss_type", ["grpo", "dapo", "dr_grpo"])
+def test_a_group_without_variance_needs_no_backward_pass_and_changes_no_number(tmp_path: Path, loss_type: str) -> None:
+    def trained(folder: Path) -> tuple[dict[str, Any], list[dict[str, float]]]:
+        never = {problem.id: Outcome.WRONG for problem in make_job(folder).problems[::2]}
+        job = make_job(folder, verifier=RuleVerifier(never), max_steps=3, learning_rate=0.1, optim="sgd")
+        trainer = Rlvr(advantage=group_normalised, args={"loss_type": loss_type}).make_trainer(job)
+        trainer.train()
+        assert isinstance(job.log, Record)
+        kept = ("loss", "grad_norm", "entropy", "frac_reward_zero_std")
+        return trainer.model.state_dict(), [{k: v[k] for k in kept if k in v} for _, v in job.log.points]
+
+    rows: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        forward = trl.GRPOTrainer._get_per_token_logps_and_entropies
+
+        def watched(self: Any, model: Any, input_ids: torch.Tensor, *args: Any, **settings: Any) -> Any:
+            rows.append(len(input_ids) if torch.is_grad_enabled() else 0)
+            return forward(self, model, input_ids, *args, **settings)
+
+        patch.setattr(trl.GRPOTrainer, "_get_per_token_logps_and_entropies", watched)
+        weights, numbers = trained(tmp_path / "ours")
+        patch.setattr(RolloutTrainer, "_without_gradient", lambda *_: None)
+        all_weights, all_numbers = trained(tmp_path / "all rows")
+    for one, other in zip(numbers, all_numbers, strict=True):
+        assert one == pytest.approx(other, rel=1e-4, abs=1e-6)
+    assert any(0 < one.get("frac_reward_zero_std", 0) < 1 for one in numbers)
+    assert 0 < sum(rows[:-3]) < sum(rows[-3:]) == 48
+    assert max(float((weights[key] - all_weights[key]).abs().max()) for key in weights) < 2e-6
 
 
 def test_what_is_trained_on_are_our_advantages(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """The seam: TRL's GRPOTrainer with the advantages of one of our estimators. All RLVR algorithms train through it.
 
-Two private methods of TRL 1.16 are overridden: `_calculate_rewards`, whose result is the reward of the batch of all
-processes, and `_generate_and_score_completions`, whose advantages are replaced. `tests/contract/test_trl.py` fails
-when TRL renames one or stops calling it. B are the responses of all processes, rank after rank and group after group;
+Private methods of TRL 1.16 are overridden: `_calculate_rewards`, whose result is the reward of the batch of all
+processes, `_generate_and_score_completions`, whose advantages are replaced, and `_get_per_token_logps_and_entropies`,
+which needs no backward pass where the advantage is 0. `tests/contract/test_trl.py` fails when TRL renames one or stops
+calling it. B are the responses of all processes, rank after rank and group after group;
 b those of this process; T tokens; F reward functions.
 
 A subclass overrides `_rollout` (which responses are trained on), `_advantages` (what they are credited with) or
@@ -54,6 +55,7 @@ class RolloutTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no types
         self._kl_in_reward = kl_in_reward
         self._rollouts_every, self._on_rollouts = rollouts_every, on_rollouts
         self._reward_table: torch.Tensor | None = None  # [B, F]
+        self._silent: torch.Tensor | None = None  # responses that cannot move the weights, [b]; while a loss is made
         super().__init__(**settings)
         self._writes_rollouts = self.log_completions
 
@@ -136,11 +138,41 @@ class RolloutTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no types
         beta = self.beta
         if self._kl_in_reward:
             self.beta = 0.0  # the reward has it already
+        self._silent = self._without_gradient(inputs["advantages"])
         try:
             loss: torch.Tensor = super()._compute_loss(model, inputs)
         finally:
-            self.beta = beta
+            self.beta, self._silent = beta, None
         return loss
+
+    def _without_gradient(self, advantages: torch.Tensor) -> torch.Tensor | None:
+        """The responses, [b], whose loss is 0 whatever the weights are; None to treat all alike.
+
+        Several processes must all do the same passes, and each has other such responses.
+        """
+        if self.beta or self.accelerator.num_processes > 1:
+            return None
+        silent = (advantages == 0).reshape(len(advantages), -1).all(dim=1)
+        return silent if silent.any() and not silent.all() else None
+
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, *args: Any, **settings: Any
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """TRL's numbers for all responses; those of silent ones are computed without their gradient."""
+        forward = super()._get_per_token_logps_and_entropies
+        silent = self._silent
+        per_row = [value for value in settings.values() if not (value is None or isinstance(value, bool | int))]
+        if silent is None or per_row or settings.get("compute_aux_loss") or not torch.is_grad_enabled():
+            found: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None] = forward(
+                model, input_ids, attention_mask, *args, **settings
+            )
+            return found
+        logps, entropies, _ = forward(model, input_ids[~silent], attention_mask[~silent], *args, **settings)
+        with torch.no_grad():
+            others, their_entropies, _ = forward(model, input_ids[silent], attention_mask[silent], *args, **settings)
+        place = torch.cat([torch.nonzero(~silent), torch.nonzero(silent)]).reshape(-1).argsort()
+        joined = None if entropies is None else torch.cat([entropies, their_entropies])[place]
+        return torch.cat([logps, others])[place], joined, None
 
     def _kl_penalty(self, output: Output) -> Floats:
         """beta * log(pi_old / pi_ref) of each token of the batch, 0 outside the responses, [B, T]; logs its mean."""
