@@ -4,6 +4,7 @@ They are asked with the training's prompt template, so that a model is trained o
 """
 
 import difflib
+import functools
 import hashlib
 import json
 import re
@@ -25,7 +26,7 @@ _VERDICTS = re.compile(r"verdicts-([A-Za-z0-9_.]+)-\d{4,}\.jsonl(?:\.zst)?")
 _CUT = ("length", "abort")  # finish reasons of responses without an end
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Demonstrations:
     """What to imitate, and where it comes from."""
 
@@ -36,7 +37,7 @@ class Demonstrations:
     verbatim: bool = False  # the questions are whole prompts: nobody said which part of them asks
     teacher: str = ""  # the model that wrote the responses, where it is known
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """32 hex digits of prompts and responses, in order."""
         digest = hashlib.sha256()

@@ -1,7 +1,10 @@
 """The settings for GPUs, as far as a machine without one can try them."""
 
+import importlib.util
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +101,17 @@ def test_half_precision_without_a_gpu_is_refused_with_the_settings_for_a_cpu() -
             check_device(args)
     check_device({"bf16": True, "use_cpu": True})
     check_device({"bf16": False})
+
+
+@pytest.mark.parametrize(("args", "left_out"), [({"use_cpu": True}, True), ({"use_cpu": True, "use_vllm": True}, False)])
+def test_a_training_on_the_cpu_does_not_wait_for_vllm_to_be_imported(args: dict[str, bool], left_out: bool) -> None:
+    code = (
+        "from kurve.algorithms.trainers.device import leave_out_vllm\n"
+        f"leave_out_vllm({args})\n"
+        "import sys, trl.generation.vllm_generation\n"
+        "print('vllm' in sys.modules)"
+    )
+    if importlib.util.find_spec("vllm") is None:
+        pytest.skip("vLLM is not installed")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split()[-1] == str(not left_out)

@@ -37,6 +37,9 @@ def main(folder: Path) -> None:
     """Train with each algorithm and save weights and log of the main process."""
     import torch
 
+    from kurve.algorithms.trainers.device import leave_out_vllm
+
+    leave_out_vllm({"use_cpu": True})
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     results = {}
     for name, algorithm in {**ALGORITHMS, **WHOLE_GROUPS, ROUNDS: DAPO()}.items():

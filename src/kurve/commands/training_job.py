@@ -26,6 +26,8 @@ def run_job(
         TrainingError: the model cannot be loaded, trained or saved.
         VerifierError: the verifier cannot be started.
     """
+    from kurve.algorithms.trainers.device import leave_out_vllm
+
     held_out = held_out_benchmark(cfg)
     verifier: Verifier | None = plan.verifier
     if verifier is None and held_out is not None:
@@ -46,6 +48,7 @@ def run_job(
             log=log,
             callbacks=callbacks,
         )
+        leave_out_vllm(plan.all_args)
         plan.algorithm.train(job, checkpoint)
 
 

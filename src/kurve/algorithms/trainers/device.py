@@ -1,5 +1,7 @@
 """What this machine can train on."""
 
+import importlib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,3 +25,15 @@ def check_device(args: Mapping[str, Any]) -> None:
             "there is no GPU here, and training.bf16 or training.fp16 asks for one; train on the CPU with "
             "training=rlvr_cpu or training=supervised_cpu, or with training.use_cpu=true training.bf16=false"
         )
+
+
+def leave_out_vllm(args: Mapping[str, Any]) -> None:
+    """Keep TRL from importing vLLM for a training on the CPU, which cannot use it: 7 seconds of every start.
+
+    TRL imports it wherever it is installed. Does nothing once TRL has decided.
+
+    Args:
+        args: TRL's, as the trainer gets them.
+    """
+    if args.get("use_cpu") and not args.get("use_vllm") and "trl.generation" not in sys.modules:
+        importlib.import_module("trl.import_utils").is_vllm_available = lambda min_version=None: False
