@@ -103,7 +103,9 @@ def test_half_precision_without_a_gpu_is_refused_with_the_settings_for_a_cpu() -
     check_device({"bf16": False})
 
 
-@pytest.mark.parametrize(("args", "left_out"), [({"use_cpu": True}, True), ({"use_cpu": True, "use_vllm": True}, False)])
+@pytest.mark.parametrize(
+    ("args", "left_out"), [({"use_cpu": True}, True), ({"use_cpu": True, "use_vllm": True}, False)]
+)
 def test_a_training_on_the_cpu_does_not_wait_for_vllm_to_be_imported(args: dict[str, bool], left_out: bool) -> None:
     code = (
         "from kurve.algorithms.trainers.device import leave_out_vllm\n"
