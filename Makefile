@@ -9,8 +9,8 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 SHARED_DATA ?= $(or $(KURVE_SHARED_DATA),../shared/data)
 SAMPLER ?= transformers_tiny
 PORT ?= 5000
-# Test files run side by side, each with one thread: most of their time is the start of processes.
-TEST_JOBS ?= 2
+# Test files run side by side, each with one thread: most of their time is the start of processes, and some of it waiting.
+TEST_JOBS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := requirements/$(ACCELERATOR).lock

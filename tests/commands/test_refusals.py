@@ -7,6 +7,13 @@ import pytest
 
 from tests.conftest import RunKurve
 
+
+@pytest.fixture
+def kurve(kurve_here: RunKurve) -> RunKurve:
+    """In this process: nothing here draws or starts anything."""
+    return kurve_here
+
+
 ROW = {"question": "How much is 1 + 1?", "answer": "#### 2"}
 MODEL = ("model=local", "model.path=unused/model", "sampler=scripted", "tracker=none", "num_samples=4")
 

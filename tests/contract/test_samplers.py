@@ -207,6 +207,7 @@ def test_a_real_engine_on_cpu_draws_with_our_plugin(vllm: Run, engine_log: Path)
     assert engine_log.read_text(encoding="utf-8").count(ACTIVE) == 1
 
 
+@pytest.mark.slow
 def test_two_vllm_engines_share_requests_draw_the_same_samples_and_leave_when_closed(
     vllm: Run, tiny_model: Model, tmp_path: Path
 ) -> None:
@@ -237,6 +238,7 @@ def test_two_vllm_engines_share_requests_draw_the_same_samples_and_leave_when_cl
     assert not [pid for pid in started if _alive(pid)]
 
 
+@pytest.mark.slow
 def test_a_vllm_failure_says_why(tiny_model: Model, tmp_path: Path) -> None:
     sampler = VllmSampler(
         model=tiny_model,
