@@ -249,6 +249,18 @@ def test_files_are_kept_under_their_folder_and_replaced_by_newer_ones(tmp_path: 
             tracker.log_files([file], folder)
 
 
+def test_a_kept_file_is_fetched_by_its_name_and_a_missing_one_is_said(tmp_path: Path) -> None:
+    tracker = started(tmp_path / "runs")
+    (tmp_path / "counts.parquet").write_bytes(b"PAR1")
+    tracker.log_files([tmp_path / "counts.parquet"], "early")
+    found = DirTracker(tmp_path / "runs").fetch(tracker.run_id, "early/counts.parquet", tmp_path)
+    assert found.read_bytes() == b"PAR1"
+    with pytest.raises(TrackingError, match=r"kept no file counts\.parquet"):
+        tracker.fetch(tracker.run_id, "counts.parquet", tmp_path)
+    with pytest.raises(TrackingError, match="keeps no runs"):
+        NullTracker().fetch("a", "counts.parquet", tmp_path)
+
+
 def test_points_and_files_need_a_run(tmp_path: Path) -> None:
     tracker = DirTracker(tmp_path)
     acts: tuple[Callable[[], None], ...] = (

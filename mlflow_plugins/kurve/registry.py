@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -82,6 +82,16 @@ class MlflowRegistry:
             _complete(client, version, model, runs)
         number = str(version.version)
         return ModelVersion(name, number, f"{self._address().browser}/#/models/{quote(name)}/versions/{number}")
+
+    def evaluations(self, name: str, which: str) -> Sequence[str]:
+        """The runs in the version's tag `kurve.evaluations`; see `Registry.evaluations`."""
+        client = self._client()
+        with self._talking(f"find the model {name}@{which}"):
+            if which.isdigit():
+                version = client.get_model_version(name, which)
+            else:
+                version = client.get_model_version_by_alias(name, which)
+        return [one for one in version.tags.get(EVALUATIONS_TAG, "").split(_SEPARATOR) if one]
 
     def _create(self, client: MlflowClient, name: str, model: ModelInfo, runs: Mapping[str, Run]) -> MlflowVersion:
         """A new version, or that of another process which was quicker: the lowest number wins, so all agree."""

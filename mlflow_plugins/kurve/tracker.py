@@ -180,6 +180,20 @@ class MlflowTracker:
         """The tags of any run, its description and MLflow's own included."""
         return {str(key): str(value) for key, value in self._run(run_id).data.tags.items()}
 
+    def fetch(self, run_id: str, file: str, folder: Path) -> Path:
+        """Download the file from `kurve/`; see `Tracker.fetch`."""
+        self._run(run_id)
+        client = self._client()
+        path = PurePosixPath(FOLDER) / file
+        with self._talking(f"list the files of the run {run_id}"):
+            kept = {str(one.path) for one in client.list_artifacts(run_id, str(path.parent))}
+        if str(path) not in kept:
+            raise TrackingError(
+                f"the run {run_id} at {self.destination} kept no file {path}; is it an evaluation that ended?"
+            )
+        with self._talking(f"fetch a file of the run {run_id}"):
+            return Path(client.download_artifacts(run_id, str(path), str(folder)))
+
     def registry(self) -> MlflowRegistry:
         """The model registry of the same server or database."""
         return MlflowRegistry(

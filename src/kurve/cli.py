@@ -25,6 +25,7 @@ COMMANDS = {
     "verify": "judge stored samples, with this or another verifier; no model is needed",
     "train": "train a model by RLVR, SFT or distillation; every checkpoint can be evaluated",
     "report": "measure and track stored samples; also sends what could not be tracked earlier",
+    "compare": "what changed between a base and tuned models, problem by problem, with its uncertainty",
     "sync": "send what trainings could not send while their tracking server was away",
     "merge": "make one sample store of several shards or seeds",
     "list": "show what can be chosen (kurve list benchmark) and what is stored (kurve list samples)",
@@ -92,14 +93,24 @@ def _dispatch(command: str, arguments: Sequence[str]) -> int:
 
 
 def _named(command: str, arguments: Sequence[str]) -> list[str]:
-    """`kurve sync <folder>` as the override that it means: a person copies the folder's path, `=` and all."""
+    """Words that a person copies, as the overrides that they mean: a path may hold `=`, a list of models commas."""
+    if command == "compare":
+        return [_quoted(word) if word.startswith(("base=", "tuned=")) else word for word in arguments]
     if command != "sync" or not arguments or arguments[0].startswith("-"):
         return list(arguments)
     first, *rest = arguments
     if "=" in first and not Path(first).is_dir():
         return list(arguments)
-    quoted = first.replace("'", "\\'")
-    return [f"folder='{quoted}'", *rest]
+    return [_quoted(f"folder={first}"), *rest]
+
+
+def _quoted(override: str) -> str:
+    """The override with its value as one text for Hydra, whatever characters it has; a list stays a list."""
+    key, _, value = override.partition("=")
+    if value[:1] in ("'", '"', "["):
+        return override
+    escaped = value.replace("'", "\\'")
+    return f"{key}='{escaped}'"
 
 
 def _run_hydra(command: str, arguments: Sequence[str]) -> int:
@@ -176,6 +187,10 @@ def _run_command(entry: "Callable[[DictConfig], None]", cfg: "DictConfig", comma
         if key == "samples":
             raise ConfigError(
                 f"kurve {command} needs samples=<folder or fingerprint>; kurve list samples shows what is stored"
+            ) from error
+        if command == "compare" and key in ("base", "tuned"):
+            raise ConfigError(
+                f"kurve compare needs {key}=<model>: a counts file, a sample store, a run id or models:/<name>@<alias>"
             ) from error
         raise ConfigError(f"{key or 'the config'} is not set: {error.msg or error}") from error
 

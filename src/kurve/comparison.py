@@ -6,7 +6,7 @@ has is refused.
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kurve.errors import DataError
 from kurve.metrics.bootstrap import Estimate, mean_band
+from kurve.metrics.coverage_sets import CoverageSets, SplitHalf, coverage_sets
 from kurve.metrics.crossover import Crossover, crossover
 from kurve.metrics.efficiency import delta_se, headline_k
 from kurve.metrics.paired import (
@@ -27,6 +28,8 @@ from kurve.metrics.paired import (
     paired_difference,
 )
 from kurve.metrics.passk import high_variance, log_spaced, pass_at_k_per_problem
+from kurve.metrics.power import Settling, settling
+from kurve.metrics.seeds import SeedEffect, seed_effect
 from kurve.types import Curve, Tally
 
 MOST_KS = 2048  # every k up to here, log-spaced beyond: a band over more holds no more
@@ -56,6 +59,8 @@ class Comparison:
     headline: PassAtK  # at k = 256, or the largest k if n is smaller
     delta_se: Estimate  # base pass@k - tuned pass@1, k that of `headline`
     crossover: Crossover
+    coverage: CoverageSets
+    settling: tuple[Settling, ...]  # of pass@1 and of the headline: what would settle them
 
 
 def compare(
@@ -104,7 +109,36 @@ def compare(
         headline=at(int(np.searchsorted(ks, k))),
         delta_se=delta_se(base, tuned, k, confidence=confidence),
         crossover=crossover(after - before, difference, rng, draws=draws),
+        coverage=coverage_sets(base, tuned),
+        settling=tuple(settling(base, tuned, one, confidence=confidence) for one in sorted({1, k})),
     )
+
+
+def seed_effects(
+    base: Tally, seeds: Sequence[Tally], *, names: Sequence[str], confidence: float = 0.95
+) -> tuple[tuple[int, SeedEffect], ...]:
+    """What a configuration changed at k = 1 and at the headline k, from trainings that differ in their seed.
+
+    Args:
+        base: counts of the model before training.
+        seeds: counts of the model of each seed.
+        names: of the base and of each seed, for people.
+        confidence: of the intervals.
+
+    Raises:
+        DataError: problems that do not pair, see `paired`.
+        MetricError: fewer than 3 seeds.
+    """
+    pairs = [paired(base, one, names=(names[0], name)) for one, name in zip(seeds, names[1:], strict=True)]
+    k = min(headline_k(*pair) for pair in pairs)
+    ks = np.array(sorted({1, k}))
+    tables = [
+        pass_at_k_per_problem(after.num_samples, after.num_correct, ks)
+        - pass_at_k_per_problem(before.num_samples, before.num_correct, ks)
+        for before, after in pairs
+    ]
+    cube = np.stack(tables)  # [S, P, K]
+    return tuple((int(one), seed_effect(cube[:, :, place], confidence=confidence)) for place, one in enumerate(ks))
 
 
 def paired(base: Tally, tuned: Tally, *, names: tuple[str, str] = ("base", "tuned")) -> tuple[Tally, Tally]:
@@ -122,11 +156,21 @@ def paired(base: Tally, tuned: Tally, *, names: tuple[str, str] = ("base", "tune
     if only_base or only_tuned:
         raise DataError(
             f"a paired comparison needs the same problems for both models: only {names[0]} has "
-            f"{_named(only_base)}, only {names[1]} has {_named(only_tuned)}; evaluate both on the same problems"
+            f"{_named(only_base)}, only {names[1]} has {_named(only_tuned)}; evaluate both on the same problems, or "
+            "compare those that both have (kurve compare unpaired=drop)"
         )
     row = {problem_id: at for at, problem_id in enumerate(tuned.problem_ids)}
     order = np.array([row[problem_id] for problem_id in base.problem_ids], dtype=np.intp)
     return base, Tally(base.problem_ids, tuned.num_samples[order], tuned.num_correct[order], tuned.num_errors[order])
+
+
+def shared_problems(tallies: Sequence[Tally]) -> tuple[list[Tally], list[str]]:
+    """The counts of the problems that all tallies have, in the order of the first, and the ids of the others."""
+    shared = set(tallies[0].problem_ids).intersection(*(one.problem_ids for one in tallies[1:]))
+    everywhere = dict.fromkeys(problem_id for one in tallies for problem_id in one.problem_ids)
+    return [_only(one, shared) for one in tallies], [
+        problem_id for problem_id in everywhere if problem_id not in shared
+    ]
 
 
 def in_words(comparison: Comparison) -> str:
@@ -187,7 +231,15 @@ def as_json(comparison: Comparison, *, seed: int | None = None) -> dict[str, obj
             "bootstrap_interval": _finite(cross.interval),
             "probability_of_crossing": _finite([cross.probability])[0],
         },
+        "coverage": _coverage_json(comparison.coverage),
+        "settling": [_settling_json(one) for one in comparison.settling],
     }
+
+
+def _only(tally: Tally, kept: Collection[str]) -> Tally:
+    rows = np.array([problem_id in kept for problem_id in tally.problem_ids], dtype=bool)
+    ids = tuple(problem_id for problem_id in tally.problem_ids if problem_id in kept)
+    return Tally(ids, tally.num_samples[rows], tally.num_correct[rows], tally.num_errors[rows])
 
 
 def _check(tally: Tally, name: str) -> None:
@@ -214,6 +266,35 @@ def _k_words(one: KRange) -> str:
 
 def _at_json(at: PassAtK) -> dict[str, object]:
     return {"k": at.k, "base": at.base, "tuned": at.tuned, "delta": _estimate_json(at.change)}
+
+
+def _coverage_json(sets: CoverageSets) -> dict[str, object]:
+    return {
+        "both": list(sets.both),
+        "base_only": list(sets.base_only),
+        "tuned_only": list(sets.tuned_only),
+        "neither": list(sets.neither),
+        "mcnemar_p": sets.p_value,
+        "srr": _finite([sets.support_retention])[0],
+        "ndr": _finite([sets.discovery_rate])[0],
+        "nscr": _finite([sets.net_change_rate])[0],
+        "split_half": {"base": _half_json(sets.base_null), "tuned": _half_json(sets.tuned_null)},
+    }
+
+
+def _half_json(half: SplitHalf | None) -> dict[str, object] | None:
+    return None if half is None else {"n": half.num_samples, "solved": half.solved, "only_one": half.only_one}
+
+
+def _settling_json(one: Settling) -> dict[str, object]:
+    """null: it cannot be known, or no number suffices; `kurve compare` says which."""
+    return {
+        "k": one.k,
+        "power": one.power,
+        "detectable_difference": _finite([one.detectable])[0],
+        "problems": _finite([one.problems])[0],
+        "samples": _finite([one.samples])[0],
+    }
 
 
 def _estimate_json(estimate: Estimate) -> dict[str, object]:

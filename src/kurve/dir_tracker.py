@@ -135,6 +135,13 @@ class DirTracker:
         except (OSError, ValueError, AttributeError) as error:
             raise TrackingError(f"cannot read the run's tags in {path}: {error}; was the folder changed?") from error
 
+    def fetch(self, run_id: str, file: str, folder: Path) -> Path:
+        """The file among the run's artifacts, in its place."""
+        path = self._existing(run_id) / "artifacts" / file
+        if not path.is_file():
+            raise TrackingError(f"the run {run_id} in {self._root} kept no file {file}; is it an evaluation's run?")
+        return path
+
     def registry(self) -> Registry | None:
         """None: files keep no registry; a training's folder says where its model is."""
         return None

@@ -94,6 +94,17 @@ class Registry(Protocol):
                 later is safe.
         """
 
+    def evaluations(self, name: str, which: str) -> Sequence[str]:
+        """Ids of the runs that measured a version of a model, the earliest first.
+
+        Args:
+            name: of the registered model.
+            which: its alias, or the number of the version.
+
+        Raises:
+            TrackingError: there is no such model or version, or the registry cannot be reached.
+        """
+
 
 class Tracker(Protocol):
     """One run of one evaluation or training in a tracking system."""
@@ -163,6 +174,18 @@ class Tracker(Protocol):
             TrackingError: there is no such run, or the destination cannot be reached.
         """
 
+    def fetch(self, run_id: str, file: str, folder: Path) -> Path:
+        """A copy of a file that was kept with any run, in `folder`.
+
+        Args:
+            run_id: of the run.
+            file: its name as it was logged, `<folder>/<name>` if it was logged into one.
+            folder: an existing folder of the caller.
+
+        Raises:
+            TrackingError: there is no such run or file, or the destination cannot be reached.
+        """
+
     def registry(self) -> Registry | None:
         """Where trained models are registered beside the runs; None for a tracker that keeps no registry."""
 
@@ -214,6 +237,10 @@ class NullTracker:
         raise TrackingError(f"tracker=none keeps no runs, so there is no run {run_id!r}; name the tracker that has it")
 
     def tags(self, run_id: str) -> Mapping[str, str]:
+        """Refuse: no run was ever kept."""
+        raise TrackingError(f"tracker=none keeps no runs, so there is no run {run_id!r}; name the tracker that has it")
+
+    def fetch(self, run_id: str, file: str, folder: Path) -> Path:
         """Refuse: no run was ever kept."""
         raise TrackingError(f"tracker=none keeps no runs, so there is no run {run_id!r}; name the tracker that has it")
 

@@ -148,6 +148,24 @@ def test_the_same_model_again_is_the_same_version_with_what_was_measured_since(
     assert len(client.get_run(run_id).outputs.model_outputs) == 1
 
 
+@PLACES
+def test_a_version_by_its_number_or_alias_says_which_runs_measured_it(
+    server: Server, tmp_path: Path, place: str
+) -> None:
+    uri = address(place, server, tmp_path)
+    first, second = (evaluation(uri, "asked", key) for key in ("0123456789abcdef", "fedcba9876543210"))
+    registry = MlflowRegistry(uri=uri)
+    registry.register(trained("asked", evaluations=[first]))
+    registry.register(trained("asked", evaluations=[second]))
+    MlflowClient(uri).set_registered_model_alias("asked", "candidate", "1")
+    assert (
+        list(registry.evaluations("asked", "candidate")) == list(registry.evaluations("asked", "1")) == [first, second]
+    )
+    for which in ("champion", "7"):
+        with pytest.raises(TrackingError, match="asked"):
+            registry.evaluations("asked", which)
+
+
 def test_a_number_that_was_measured_anew_is_added_to_the_model(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     tracker = MlflowTracker(uri=uri)

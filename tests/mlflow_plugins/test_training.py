@@ -154,6 +154,21 @@ def test_the_tags_of_a_run_are_read_as_they_were_given(server: Server) -> None:
     assert found["mlflow.runColor"] == "#D55E00"  # of its role in every figure
 
 
+def test_a_file_of_any_run_is_fetched_by_its_name(server: Server, tmp_path: Path) -> None:
+    tracker = started(server, "fetched")
+    (tmp_path / "numbers.json").write_text("[1]")
+    tracker.log_files([tmp_path / "numbers.json"], "comparison")
+    (tmp_path / "copy").mkdir()
+    other = MlflowTracker(uri=server.uri)
+    found = other.fetch(tracker.run_id, "comparison/numbers.json", tmp_path / "copy")
+    assert found.read_text() == "[1]"
+    assert found.is_relative_to(tmp_path / "copy")
+    with pytest.raises(TrackingError, match=r"kept no file kurve/counts\.parquet"):
+        other.fetch(tracker.run_id, "counts.parquet", tmp_path / "copy")
+    with pytest.raises(TrackingError, match="check the id"):
+        other.fetch("0" * 32, "counts.parquet", tmp_path / "copy")
+
+
 def test_a_training_is_described_as_one(server: Server) -> None:
     tracker = started(server, "described")
     run = MlflowClient(server.uri).get_run(tracker.run_id)

@@ -1,6 +1,6 @@
 """Countdown: four numbers from 1 to 12 and a target to be reached with + - * /, each number used once.
 
-The benchmark of the embedded study: no download, an exact verifier, and problems hard enough for a model of 0.4M
+The benchmark of the embedded study: no download, an exact verifier, and problems hard enough for a model of 0.34M
 parameters. Which split a problem belongs to is a hash of its numbers and target: train, tuning and test share none.
 """
 

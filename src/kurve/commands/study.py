@@ -16,9 +16,10 @@ from rich.text import Text
 
 from kurve import study
 from kurve.commands.build import build, opened, plain
+from kurve.commands.compared import comparison_settings
 from kurve.commands.plan import whole
 from kurve.commands.sample import stop_on_sigterm
-from kurve.commands.study_result import Compared, compare_stages, comparison_settings, publish_comparison
+from kurve.commands.study_result import StagesCompared, compare_stages, publish_comparison
 from kurve.commands.study_stages import run_stages
 from kurve.commands.training_plan import label
 from kurve.commands.verdicts import show_verdicts
@@ -181,13 +182,17 @@ def _run_of(base: str, finished: Mapping[str, Finished]) -> str:
 
 
 def _show(
-    folder: Path, stages: list[Stage], finished: Mapping[str, Finished], compared: list[Compared], tracker: Tracker
+    folder: Path,
+    stages: list[Stage],
+    finished: Mapping[str, Finished],
+    compared: list[StagesCompared],
+    tracker: Tracker,
 ) -> None:
     """Print the verdicts and where everything is."""
     console = Console(highlight=False)
     for group in compared:
-        console.print(Text(f"\n{group.benchmark}", style="bold"))
-        show_verdicts(group.comparisons, console)
+        console.print(Text(f"\n{group.compared.benchmark}", style="bold"))
+        show_verdicts(group.compared.comparisons, console)
     console.print()
     lines = [("study", str(folder))]
     lines += [("figure", str(group.file(folder, ".png"))) for group in compared]

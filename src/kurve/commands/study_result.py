@@ -1,73 +1,39 @@
 """The end of a study: what changed between base and the others, as verdicts, files, a run and registered models."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from omegaconf import DictConfig
 
 from kurve.commands import provenance
 from kurve.commands.build import build
-from kurve.commands.plan import whole
+from kurve.commands.compared import Compared, Counted, Settings, compare_all, headline_numbers
 from kurve.commands.register import trained_model
-from kurve.comparison import Comparison, as_json, compare, in_words, pass_at_k_curve
-from kurve.errors import ConfigError, StudyError
+from kurve.comparison import in_words
+from kurve.errors import StudyError
 from kurve.export import read_counts
-from kurve.figures import comparison as figures
-from kurve.figures.files import save, write_whole
 from kurve.study import Finished, Stage
 from kurve.tracking import RunInfo, TimedPoint, Tracker, now_ms
-from kurve.types import Curve, Tally
 
 FOLDER = "comparison"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """How models are compared."""
+class StagesCompared:
+    """The evaluations that name one base, compared with it."""
 
-    confidence: float  # of intervals and bands, a fraction
-    draws: int
-    seed: int  # of the draws
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """Evaluations on one benchmark that share their base."""
-
-    benchmark: str
-    name: str  # of its files: the benchmark's, or the base stage's where two bases share a benchmark
-    base_curve: Curve
-    tuned: tuple[tuple[Stage, Comparison, Curve], ...]
-    seed: int  # of the draws
-
-    @property
-    def comparisons(self) -> list[Comparison]:
-        """Every other model with the base, in the order of the stages."""
-        return [one for _, one, _ in self.tuned]
+    stages: tuple[Stage, ...]
+    compared: Compared
 
     def file(self, folder: Path, suffix: str) -> Path:
         """Where the study in `folder` keeps the figure or the numbers."""
-        return folder / FOLDER / f"{self.name}{suffix}"
+        return folder / FOLDER / f"{self.compared.name}{suffix}"
 
 
-def comparison_settings(cfg: DictConfig) -> Settings:
-    """The `compare` of the config.
-
-    Raises:
-        ConfigError: a number is out of range.
-    """
-    seed = whole(cfg.compare.seed, "compare.seed", least=0)
-    draws = whole(cfg.compare.draws, "compare.draws", least=100)
-    confidence = cfg.compare.confidence
-    if not isinstance(confidence, float) or not 0 < confidence < 1:
-        raise ConfigError(f"compare.confidence is {confidence!r}; expected a fraction between 0 and 1, as 0.95")
-    return Settings(confidence, draws, seed)
-
-
-def compare_stages(stages: Sequence[Stage], finished: Mapping[str, Finished], settings: Settings) -> list[Compared]:
+def compare_stages(
+    stages: Sequence[Stage], finished: Mapping[str, Finished], settings: Settings
+) -> list[StagesCompared]:
     """Compare every evaluation with the one that its `base` names, problem by problem.
 
     Raises:
@@ -80,21 +46,10 @@ def compare_stages(stages: Sequence[Stage], finished: Mapping[str, Finished], se
     benchmarks = [_fact(finished[base], "benchmark") for base in by_base]
     found = []
     for (base, others), benchmark in zip(by_base.items(), benchmarks, strict=True):
-        before = _tally(finished[base])
-        tuned = []
-        for stage in others:
-            after = _tally(finished[stage.name])
-            one = compare(
-                before,
-                after,
-                rng=np.random.default_rng(settings.seed),
-                names=(_fact(finished[base], "model"), _fact(finished[stage.name], "model")),
-                confidence=settings.confidence,
-                draws=settings.draws,
-            )
-            tuned.append((stage, one, _curve(after, settings)))
-        name = benchmark if benchmarks.count(benchmark) == 1 else base
-        found.append(Compared(benchmark, name, _curve(before, settings), tuple(tuned), settings.seed))
+        name = benchmark if benchmarks.count(benchmark) == 1 else base  # two bases may share a benchmark
+        tuned = [_counted(finished[stage.name]) for stage in others]
+        one = compare_all(_counted(finished[base]), tuned, benchmark=benchmark, name=name, settings=settings)
+        found.append(StagesCompared(tuple(others), one))
     return found
 
 
@@ -104,7 +59,7 @@ def publish_comparison(
     folder: Path,
     stages: Sequence[Stage],
     finished: Mapping[str, Finished],
-    compared: Sequence[Compared],
+    compared: Sequence[StagesCompared],
     tracker: Tracker,
 ) -> None:
     """Write numbers and figures; log them, once, to a run of the study and to the runs of the compared models.
@@ -118,7 +73,7 @@ def publish_comparison(
         return
     try:
         tracker.log_files(files, FOLDER)
-        tracker.log_points([point for group in compared for point in _points(group)])
+        tracker.log_points([point for group in compared for point in group.compared.points()])
         _tell_the_compared(cfg, finished, compared)
         if cfg.register:
             _register(cfg, name, stages, finished, tracker)
@@ -128,33 +83,19 @@ def publish_comparison(
     tracker.finish("FINISHED")
 
 
-def _tally(finished: Finished) -> Tally:
-    return read_counts(Path(finished.made.paths["report"]) / "counts.parquet")
+def _counted(finished: Finished) -> Counted:
+    return Counted(_fact(finished, "model"), read_counts(Path(finished.made.paths["report"]) / "counts.parquet"))
 
 
 def _fact(finished: Finished, name: str) -> str:
     return finished.made.facts[name]
 
 
-def _curve(tally: Tally, settings: Settings) -> Curve:
-    return pass_at_k_curve(tally, np.random.default_rng(settings.seed), confidence=settings.confidence)
-
-
-def _write(folder: Path, compared: Sequence[Compared]) -> list[Path]:
-    files = []
+def _write(folder: Path, compared: Sequence[StagesCompared]) -> list[Path]:
     try:
-        (folder / FOLDER).mkdir(exist_ok=True)
-        for group in compared:
-            numbers = group.file(folder, ".json")
-            pairs = [as_json(one, seed=group.seed) for one in group.comparisons]
-            write_whole(numbers, json.dumps({"benchmark": group.benchmark, "pairs": pairs}, indent=1).encode())
-            models = [figures.Compared(group.comparisons[0].base, group.base_curve, None)]
-            models += [figures.Compared(one.tuned, curve, one.difference) for _, one, curve in group.tuned]
-            figure = figures.comparison_figure(models, title=f"pass@k on {group.benchmark}")
-            files += [numbers, *save(figure, folder / FOLDER, group.name)]
+        return [file for group in compared for file in group.compared.write(folder / FOLDER)]
     except OSError as error:
         raise StudyError(f"cannot write to {folder / FOLDER}: {error.strerror or error}; make room") from error
-    return files
 
 
 def _run_info(
@@ -162,12 +103,12 @@ def _run_info(
     name: str,
     stages: Sequence[Stage],
     finished: Mapping[str, Finished],
-    compared: Sequence[Compared],
+    compared: Sequence[StagesCompared],
 ) -> RunInfo:
     config = provenance.recorded(cfg)
     tags = {"kurve.kind": "study", "kurve.study": name}
     for group in compared:
-        for stage, one, _ in group.tuned:
+        for stage, one in zip(group.stages, group.compared.comparisons, strict=True):
             tags[f"kurve.verdict.{stage.name}"] = in_words(one)
     if commit := provenance.git_commit():
         tags["kurve.git_commit"] = commit
@@ -187,41 +128,17 @@ def _run_info(
     )
 
 
-def _points(group: Compared) -> list[TimedPoint]:
-    """The headline numbers of each compared model, by its name."""
-    now = now_ms()
-    return [
-        TimedPoint(f"{group.name}/{one.tuned}/{key}", value, 0, now)
-        for one in group.comparisons
-        for key, value in _headline(one).items()
-    ]
-
-
-def _headline(one: Comparison) -> dict[str, float]:
-    """Numbers by name, fractions; the crossover is absent where there is none."""
-    k = one.headline.k
-    found = {
-        "delta_pass_at_1": one.at_1.change,
-        f"delta_pass_at_{k}": one.headline.change,
-        "delta_se": one.delta_se,
-    }
-    numbers: dict[str, float] = {}
-    for key, estimate in found.items():
-        numbers |= {key: estimate.value, f"{key}_low": estimate.low, f"{key}_high": estimate.high}
-    return numbers | ({"crossover_k": one.crossover.point} if np.isfinite(one.crossover.point) else {})
-
-
-def _tell_the_compared(cfg: DictConfig, finished: Mapping[str, Finished], compared: Sequence[Compared]) -> None:
+def _tell_the_compared(cfg: DictConfig, finished: Mapping[str, Finished], compared: Sequence[StagesCompared]) -> None:
     """Log to each compared model's own run what changed against its base."""
     for group in compared:
-        for stage, one, _ in group.tuned:
+        for stage, one in zip(group.stages, group.compared.comparisons, strict=True):
             run_id = finished[stage.name].made.facts.get("run_id")
             if run_id:
                 own: Tracker = build(cfg.tracker, "tracker")
                 own.attach(run_id)
                 now = now_ms()
-                numbers = _headline(one).items()
-                own.log_points([TimedPoint(f"{group.benchmark}/{key}", value, 0, now) for key, value in numbers])
+                benchmark, numbers = group.compared.benchmark, headline_numbers(one).items()
+                own.log_points([TimedPoint(f"{benchmark}/{key}", value, 0, now) for key, value in numbers])
 
 
 def _register(

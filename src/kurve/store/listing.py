@@ -57,6 +57,11 @@ def list_stores(root: Path) -> list[StoreInfo]:
     return [_info(folder) for folder in folders]
 
 
+def list_verdicts(folder: Path) -> list[str]:
+    """The names of the sets of verdicts that a store's folder holds."""
+    return sorted({match[1] for path in folder.iterdir() if (match := _VERDICTS.fullmatch(path.name))})
+
+
 def _is_store(folder: Path) -> bool:
     if folder.name.startswith("."):
         return False  # a merge under way
@@ -95,7 +100,7 @@ def _size(folder: Path) -> int:
 
 
 def _verdicts(store: SampleStore) -> tuple[VerdictInfo, ...]:
-    found = {match[1] for path in store.folder.iterdir() if (match := _VERDICTS.fullmatch(path.name))}
     return tuple(
-        VerdictInfo(verifier, VerdictStore.open(store, verifier, read_only=True).count()) for verifier in sorted(found)
+        VerdictInfo(verifier, VerdictStore.open(store, verifier, read_only=True).count())
+        for verifier in list_verdicts(store.folder)
     )

@@ -36,7 +36,5 @@ def leave_out_vllm(args: Mapping[str, Any]) -> None:
         args: TRL's, as the trainer gets them.
     """
     if args.get("use_cpu") and not args.get("use_vllm") and "trl.generation" not in sys.modules:
-        decides: Any = importlib.import_module(
-            "trl.import_utils"
-        )  # trl hides its modules
+        decides: Any = importlib.import_module("trl.import_utils")  # trl hides its modules
         decides.is_vllm_available = lambda min_version=None: False

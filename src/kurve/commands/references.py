@@ -1,0 +1,150 @@
+"""What `base=` and `tuned=` of a comparison may name: a counts file, a sample store, a run, a registered model."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+
+from kurve.commands.compared import Counted
+from kurve.commands.stored import find_store
+from kurve.counts_file import SUFFIXES, read_counts_file
+from kurve.errors import ConfigError, DataError, TrackingError
+from kurve.export import read_counts
+from kurve.store import SampleStore, VerdictStore
+from kurve.store.listing import list_verdicts
+from kurve.tracking import Tracker
+from kurve.types import Outcome, Tally
+
+COUNTS = "counts.parquet"  # of a report
+_MODEL = re.compile(r"models:/(?P<name>[^@/]+)[@/](?P<which>[^@/]+)")
+_RUN = re.compile(r".*/runs/(?P<id>[^/?#]+)/?")
+_KINDS = (
+    f"a counts file ({', '.join(SUFFIXES)}), a report's folder, a sample store (folder or fingerprint), a run id, or "
+    "models:/<name>@<alias>"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a reference turned out to be."""
+
+    counted: Counted
+    source: str  # file, folder or run, absolute
+    benchmark: str = ""  # where it is known
+    run_id: str = ""  # of the evaluation's run, where it has one
+
+
+def find(cfg: DictConfig, key: str, reference: str, tracker: Tracker) -> Found:
+    """The counts that a reference names.
+
+    Args:
+        cfg: the config of the command: `paths`, `verdicts`.
+        key: of the setting, for messages.
+        reference: as it was given.
+        tracker: where runs and models are looked up.
+
+    Raises:
+        ConfigError: it names nothing, or something without counts.
+        DataError: what it names is damaged.
+        TrackingError: the tracker cannot be reached.
+    """
+    if not reference.strip():
+        raise ConfigError(f"{key} is empty; expected {_KINDS}")
+    path = Path(reference).expanduser()
+    if path.is_file():
+        return Found(Counted(_stem(path), _read_file(key, path)), str(path.absolute()))
+    if path.is_dir():
+        return _folder(cfg, key, path.absolute())
+    if match := _MODEL.fullmatch(reference):
+        return _model(key, match["name"], match["which"], tracker)
+    if (name := Path(reference).name) and name.lower().endswith(SUFFIXES):
+        raise ConfigError(f"{key}={reference} does not exist (looked in {Path.cwd()}); expected {_KINDS}")
+    try:
+        return _store(cfg, find_store(cfg, reference))
+    except ConfigError:
+        match = _RUN.fullmatch(reference)
+        return _run(key, match["id"] if match else reference, tracker)
+
+
+def _read_file(key: str, path: Path) -> Tally:
+    if not path.name.lower().endswith(SUFFIXES):
+        raise ConfigError(f"{key}={path} is a file of another kind; expected {_KINDS}")
+    return read_counts_file(path)
+
+
+def _stem(path: Path) -> str:
+    name = path.name
+    for suffix in sorted(SUFFIXES, key=len, reverse=True):
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)] or name
+    return name
+
+
+def _folder(cfg: DictConfig, key: str, folder: Path) -> Found:
+    """A report's folder, a run's folder with a report in it, or a store."""
+    for place in (folder, folder / "report", folder / "artifacts"):
+        if (place / COUNTS).is_file():
+            return Found(Counted(folder.name, read_counts(place / COUNTS)), str(place / COUNTS))
+    try:
+        return _store(cfg, find_store(cfg, str(folder)))
+    except ConfigError as error:
+        raise ConfigError(f"{key}={folder} holds neither {COUNTS} nor samples; expected {_KINDS}") from error
+
+
+def _store(cfg: DictConfig, folder: Path) -> Found:
+    """The counts of a store by one set of verdicts."""
+    with SampleStore.open_folder(folder) as store:
+        names = list_verdicts(folder)
+        wanted = cfg.verdicts
+        fitting = [name for name in names if wanted is None or name.startswith(str(wanted))]
+        if len(fitting) != 1:
+            which = f"verdicts={wanted} fits {len(fitting)} of them" if wanted is not None else "name one: verdicts=..."
+            raise DataError(
+                f"{folder} has {len(names)} sets of verdicts"
+                + (f" ({', '.join(names)}); {which}" if names else f"; judge it first: kurve verify samples={folder}")
+            )
+        ids = list(store.counts())
+        with VerdictStore.open(store, fitting[0], read_only=True) as verdicts:
+            outcomes = verdicts.counts(ids)
+        name = Path(store.spec.model).name or store.spec.model
+        return Found(Counted(name, _tally(ids, outcomes)), str(folder), benchmark=store.spec.benchmark)
+
+
+def _tally(ids: Sequence[str], outcomes: Mapping[str, Counter[Outcome]]) -> Tally:
+    def column(*of: Outcome) -> NDArray[np.int64]:
+        return np.array([sum(outcomes[one][kind] for kind in of) for one in ids], dtype=np.int64)
+
+    judged = [outcome for outcome in Outcome if outcome is not Outcome.ERROR]
+    return Tally(tuple(ids), column(*judged), column(Outcome.CORRECT), column(Outcome.ERROR))
+
+
+def _model(key: str, name: str, which: str, tracker: Tracker) -> Found:
+    registry = tracker.registry()
+    if registry is None:
+        raise ConfigError(
+            f"{key}=models:/{name}@{which} needs a tracker with a model registry; name it: tracker=mlflow"
+        )
+    runs = list(registry.evaluations(name, which))
+    if not runs:
+        raise ConfigError(f"{key}: no evaluation is known of the model {name}@{which}; evaluate it, or name a run")
+    if len(runs) > 1:
+        about = [f"{run} ({tracker.tags(run).get('kurve.benchmark', 'no benchmark')})" for run in runs]
+        raise ConfigError(f"{key}: the model {name}@{which} has {len(runs)} evaluations; name one: {', '.join(about)}")
+    return _run(key, runs[0], tracker)
+
+
+def _run(key: str, run_id: str, tracker: Tracker) -> Found:
+    try:
+        tags = tracker.tags(run_id)
+        with TemporaryDirectory(prefix="kurve-") as folder:
+            tally = read_counts(tracker.fetch(run_id, COUNTS, Path(folder)))
+    except TrackingError as error:
+        raise ConfigError(f"{key}={run_id}: {error}. Expected {_KINDS}") from error
+    name = tags.get("kurve.model", run_id[:8])
+    return Found(Counted(name, tally), f"run {run_id}", tags.get("kurve.benchmark", ""), run_id)

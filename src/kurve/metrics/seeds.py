@@ -1,0 +1,73 @@
+"""Several trainings of one configuration: the seed is a second source of chance beside the problems.
+
+S seeds, P problems; d_si is what seed s changed at problem i. An interval over problems says what this one model
+changed; one for the configuration must also hold what another seed would have given, and needs at least 3 of them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from kurve.errors import MetricError
+from kurve.metrics.bootstrap import CONSTANT, Estimate, normal_quantile
+
+LEAST_SEEDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SeedEffect:
+    """The mean change of a configuration, and how far its seeds differ."""
+
+    change: Estimate  # for further seeds and problems like these, fractions
+    seed_spread: float  # standard deviation of a seed's true mean change, 0 if the seeds differ by no more than chance
+    num_seeds: int
+
+
+def seed_effect(differences: ArrayLike, *, confidence: float = 0.95) -> SeedEffect:
+    """Mean change with an interval in which seeds and problems are both random.
+
+    Two-way crossed random effects: Var = MS_seed / SP + MS_problem / SP - MS_rest / SP, each mean square of the table's
+    analysis of variance, since the rest is in both of the others; never below the larger of the first two terms. The t
+    quantile has Satterthwaite's degrees of freedom.
+
+    Args:
+        differences: tuned - base of each seed and problem, -1..1, [S, P]; all seeds on the same problems.
+        confidence: of the interval, a fraction.
+
+    Raises:
+        MetricError: fewer than 3 seeds or 2 problems, values outside -1..1, or a confidence outside (0, 1).
+    """
+    table = np.asarray(differences, dtype=np.float64)
+    tail = normal_quantile(confidence)
+    if table.ndim != 2 or table.shape[0] < LEAST_SEEDS or table.shape[1] < 2:
+        raise MetricError(f"need at least {LEAST_SEEDS} seeds and 2 problems, [S, P], got shape {table.shape}")
+    if not np.all(np.abs(table) <= 1):
+        raise MetricError("need differences from -1 to 1")
+    seeds, problems = table.shape
+    mean = float(table.mean())
+    by_seed, by_problem = table.mean(axis=1), table.mean(axis=0)
+    rest = table - by_seed[:, None] - by_problem[None, :] + mean
+    squares = {
+        "seed": problems * float(((by_seed - mean) ** 2).sum()) / (seeds - 1),
+        "problem": seeds * float(((by_problem - mean) ** 2).sum()) / (problems - 1),
+        "rest": float((rest**2).sum()) / ((seeds - 1) * (problems - 1)),
+    }
+    combined = squares["seed"] + squares["problem"] - squares["rest"]
+    terms = {"seed": squares["seed"] ** 2 / (seeds - 1), "problem": squares["problem"] ** 2 / (problems - 1)}
+    largest = max(squares["seed"], squares["problem"])
+    if combined > largest:
+        terms["rest"] = squares["rest"] ** 2 / ((seeds - 1) * (problems - 1))
+    else:
+        combined = largest
+        terms = {name: value for name, value in terms.items() if squares[name] == largest}
+    freedom = combined**2 / sum(terms.values()) if combined > 0 else 1.0
+    quantile = -float(special.stdtrit(max(freedom, 1.0), special.ndtr(-tail)))
+    half = quantile * float(np.sqrt(combined / (seeds * problems)))
+    spread = (squares["seed"] - squares["rest"]) / problems
+    return SeedEffect(
+        Estimate(mean, max(mean - half, -1.0), min(mean + half, 1.0)),
+        float(np.sqrt(spread)) if spread > CONSTANT**2 else 0.0,
+        seeds,
+    )

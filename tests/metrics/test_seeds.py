@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from kurve.errors import MetricError
+from kurve.metrics.bootstrap import student_quantile
+from kurve.metrics.seeds import seed_effect
+
+
+def drawn(
+    rng: np.random.Generator, *, seeds: int, problems: int, seed_sd: float, problem_sd: float, rest_sd: float
+) -> np.ndarray:
+    table = 0.05 + seed_sd * rng.standard_normal((seeds, 1)) + problem_sd * rng.standard_normal((1, problems))
+    return np.clip(table + rest_sd * rng.standard_normal((seeds, problems)), -1, 1)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "seed_sd", "problem_sd"), [(3, 0.03, 0.1), (5, 0.02, 0.1), (5, 0.0, 0.15), (4, 0.05, 0.02)]
+)
+def test_the_interval_holds_the_truth_as_often_as_it_says(seeds: int, seed_sd: float, problem_sd: float) -> None:
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(1500):
+        table = drawn(rng, seeds=seeds, problems=80, seed_sd=seed_sd, problem_sd=problem_sd, rest_sd=0.1)
+        found = seed_effect(table).change
+        held += found.low <= 0.05 <= found.high
+    assert 0.93 <= held / 1500 <= 0.995
+
+
+def test_seeds_that_agree_leave_the_spread_of_problems() -> None:
+    one = np.random.default_rng(1).uniform(-0.5, 0.5, 60)
+    found = seed_effect(np.tile(one, (3, 1)))
+    error = one.std(ddof=1) / np.sqrt(60)
+    assert found.seed_spread == 0
+    assert found.change.value == pytest.approx(one.mean())
+    assert found.change.high - found.change.value == pytest.approx(student_quantile(1.959964, 60) * error, rel=1e-6)
+
+
+def test_seeds_that_differ_widen_the_interval_and_are_named() -> None:
+    rng = np.random.default_rng(2)
+    alike, apart = (
+        seed_effect(drawn(rng, seeds=5, problems=200, seed_sd=sd, problem_sd=0.1, rest_sd=0.05)) for sd in (0.0, 0.1)
+    )
+    assert apart.seed_spread == pytest.approx(0.1, rel=0.6)
+    assert apart.change.high - apart.change.low > 3 * (alike.change.high - alike.change.low)
+
+
+@pytest.mark.parametrize("table", [np.zeros((2, 10)), np.zeros((3, 1)), np.full((3, 5), 2.0), np.zeros(4)])
+def test_what_says_nothing_of_seeds_is_refused(table: np.ndarray) -> None:
+    with pytest.raises(MetricError):
+        seed_effect(table)
