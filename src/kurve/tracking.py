@@ -27,10 +27,10 @@ class RunInfo:
     tags: Mapping[str, str]  # kurve.*, git commit, store address
     config_yaml: str  # the resolved config, whole
     versions: Mapping[str, str]  # package -> version
-    dataset_name: str  # empty: no dataset input
-    dataset_source: str  # hub id or path
-    dataset_digest: str
-    prompts: Sequence[tuple[str, str]]  # (problem id, question), for the dataset input
+    dataset_name: str = ""  # empty: no dataset input
+    dataset_source: str = ""  # hub id or path
+    dataset_digest: str = ""
+    prompts: Sequence[tuple[str, str]] = ()  # (problem id, question), for the dataset input
 
 
 @dataclass(frozen=True, slots=True)

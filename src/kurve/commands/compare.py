@@ -149,10 +149,6 @@ def _run_info(cfg: DictConfig, found: Sequence[Found], compared: Compared) -> Ru
         tags=tags,
         config_yaml=provenance.as_yaml(config),
         versions=provenance.versions(),
-        dataset_name="",
-        dataset_source="",
-        dataset_digest="",
-        prompts=(),
     )
 
 

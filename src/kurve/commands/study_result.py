@@ -121,10 +121,6 @@ def _run_info(
         tags=tags,
         config_yaml=provenance.as_yaml(config),
         versions=provenance.versions(),
-        dataset_name="",
-        dataset_source="",
-        dataset_digest="",
-        prompts=(),
     )
 
 
