@@ -199,7 +199,7 @@ def _settling_words(name: str, one: Settling, num_problems: int) -> str:
         return f"{start} All problems agree, so nothing says how far others would differ: take more problems."
     if math.isinf(one.detectable):
         return f"{start} One problem says nothing of others: take more problems."
-    share = f"{one.power:.0%}"
+    share = f"{100 * one.power:.0f} %"
     found = (
         f"{start} {num_problems} problems find a true change of {100 * one.detectable:.1f} points in {share} of cases"
     )
