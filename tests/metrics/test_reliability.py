@@ -8,10 +8,15 @@ from kurve.errors import MetricError
 from kurve.metrics.passk import pass_at_k_per_problem
 from kurve.metrics.reliability import (
     cover_at_tau,
+    covered,
+    g_pass_at_k,
     g_pass_at_k_per_problem,
+    mean_g_pass_at_k,
     mean_g_pass_at_k_per_problem,
+    pass_hat_k,
     pass_hat_k_per_problem,
 )
+from kurve.types import Tally
 
 PROBLEMS = [(n, c) for n in range(1, 9) for c in range(n + 1)]
 
@@ -86,3 +91,32 @@ def test_pass_at_k_with_replacement_is_a_weighted_mean_of_cover() -> None:
 def test_what_cannot_be_is_refused(call: object) -> None:
     with pytest.raises(MetricError):
         call()  # type: ignore[operator]  # a lambda
+
+
+def counted(n: list[int], c: list[int]) -> Tally:
+    return Tally(tuple(map(str, range(len(n)))), np.array(n), np.array(c), np.zeros(len(n), dtype=np.int64))
+
+
+def test_metrics_of_a_report_are_the_means_over_problems_with_their_intervals() -> None:
+    tally = counted([32, 40, 32, 32], [0, 40, 16, 31])
+    curve = pass_hat_k(tally)
+    assert curve.k.tolist() == list(range(1, 33))
+    assert curve.value == pytest.approx(
+        pass_hat_k_per_problem(tally.num_samples, tally.num_correct, curve.k).mean(axis=0)
+    )
+    assert np.all((curve.low <= curve.value) & (curve.value <= curve.high))
+    assert pass_hat_k(tally).low.tolist() == curve.low.tolist()
+    half, mean = g_pass_at_k(tally, k=16, tau=0.5), mean_g_pass_at_k(tally, k=16)
+    assert half is not None
+    assert mean is not None
+    each = g_pass_at_k_per_problem(tally.num_samples, tally.num_correct, 16, [0.5])
+    assert half.value == pytest.approx(each.mean())
+    assert half.low < half.value < half.high
+    assert mean.value < half.value
+    assert covered(tally, tau=0.5).value == 0.75
+    assert covered(tally, tau=0.75).value == 0.5
+
+
+def test_too_few_samples_for_k_leave_a_metric_out() -> None:
+    assert g_pass_at_k(counted([8], [4]), k=16, tau=0.5) is None
+    assert mean_g_pass_at_k(counted([8], [4]), k=16) is None

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kurve.errors import MetricError
-from kurve.metrics.passk import Floats, Ints, checked_ks, fail_at_k_per_problem
+from kurve.metrics.bootstrap import Estimate, mean_band, mean_interval
+from kurve.metrics.passk import Floats, Ints, checked_ks, fail_at_k_per_problem, high_variance, log_spaced
+from kurve.types import Curve, Tally
 
 _SLACK = 1e-9  # of tau * k before it is rounded up: 0.2 * 5 is 1, not 2
 
@@ -80,6 +82,37 @@ def cover_at_tau(num_samples: ArrayLike, num_correct: ArrayLike, taus: ArrayLike
         raise MetricError(f"need thresholds tau above 0 and up to 1, got {shares.tolist()[:8]}")
     covered: Floats = (c[:, None] >= shares * n[:, None] - _SLACK).mean(axis=0)
     return covered
+
+
+def pass_hat_k(tally: Tally, *, confidence: float = 0.95, draws: int = 2000, seed: int = 0) -> Curve:
+    """pass^k over all k with its simultaneous band for problems like these."""
+    ks = log_spaced(int(tally.num_samples.min()))
+    values = pass_hat_k_per_problem(tally.num_samples, tally.num_correct, ks)
+    low, high = mean_band(values, np.random.default_rng(seed), confidence=confidence, draws=draws)
+    unsure = high_variance(tally.num_samples, ks)
+    return Curve("pass_hat_k", ks, values.mean(axis=0), low, high, unsure, confidence)
+
+
+def g_pass_at_k(tally: Tally, *, k: int, tau: float, confidence: float = 0.95) -> Estimate | None:
+    """G-Pass@k at one tau for problems like these; None with fewer than k samples of some problem."""
+    if tally.num_samples.min() < k:
+        return None
+    values = g_pass_at_k_per_problem(tally.num_samples, tally.num_correct, k, [tau])[:, 0]
+    return mean_interval(values, confidence=confidence)
+
+
+def mean_g_pass_at_k(tally: Tally, *, k: int, confidence: float = 0.95) -> Estimate | None:
+    """mG-Pass@k for problems like these; None with fewer than k samples of some problem."""
+    if tally.num_samples.min() < k:
+        return None
+    values = mean_g_pass_at_k_per_problem(tally.num_samples, tally.num_correct, k)
+    return mean_interval(np.clip(values, 0.0, 1.0), confidence=confidence)
+
+
+def covered(tally: Tally, *, tau: float, confidence: float = 0.95) -> Estimate:
+    """Cover@tau for problems like these."""
+    enough = tally.num_correct >= tau * tally.num_samples - _SLACK
+    return mean_interval(enough, confidence=confidence)
 
 
 def _at_least(num_samples: ArrayLike, num_correct: ArrayLike, k: int, needed: Ints) -> Floats:
