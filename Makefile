@@ -10,6 +10,7 @@ SHARED_DATA ?= $(or $(KURVE_SHARED_DATA),../shared/data)
 SAMPLER ?= transformers_tiny
 PORT ?= 5000
 # Test files run side by side, each with one thread: most of their time is the start of processes, and some of it waiting.
+# In their order, which has the long ones early, so that no worker is left with one at the end.
 TEST_JOBS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -41,7 +42,7 @@ demo-real: $(STAMP) ## evaluate a real model of 135M parameters on real problems
 DEMO_BENCHMARK = $(if $(wildcard $(SHARED_DATA)/gsm8k.jsonl),benchmark=gsm8k benchmark.path=$(SHARED_DATA)/gsm8k.jsonl,benchmark=arithmetic) benchmark.limit=8
 
 test: $(STAMP) ## the tests that fit into 15 minutes on 2 cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
 
 test-all: $(STAMP) ## all tests this machine can run
 	$(BIN)/python -m pytest -m "not gpu or gpu"

@@ -1,15 +1,14 @@
 """What all tests share: where real data is, and a command line to run."""
 
-import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from kurve import cli
+from tests.here import run_here
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = Path(os.environ.get("KURVE_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
@@ -39,34 +38,14 @@ def command_environment() -> dict[str, str]:
 
 
 @pytest.fixture
-def kurve_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[RunKurve]:
-    """`kurve` in this process and an empty folder, without the seconds that a new process takes to start.
-
-    For what is refused or only shown. An exception that would be a traceback fails the test.
-    """
-    before = [(one, one.handlers[:], one.level) for one in map(logging.getLogger, (None, "kurve"))]
-    monkeypatch.chdir(tmp_path)
+def kurve_here(tmp_path: Path) -> RunKurve:
+    """Run `kurve` in an empty folder, in this process: for what is refused or only shown."""
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        for name in set(os.environ) - set(command_environment()):
-            monkeypatch.delenv(name)
-        for name, value in {"COLUMNS": "160", "KURVE_CACHE": str(tmp_path / "cache"), **environment}.items():
-            monkeypatch.setenv(name, value)
-        words = command_line(arguments)[3:]
-        capfd.readouterr()
-        try:
-            code = cli.run(words)
-        except SystemExit as left:  # Hydra's --help
-            code = int(left.code or 0)
-        said = capfd.readouterr()
-        return subprocess.CompletedProcess(words, code, said.out, said.err)
+        given = {**command_environment(), "KURVE_CACHE": str(tmp_path / "cache"), **environment}
+        return run_here(tmp_path, command_line(arguments)[3:], given)
 
-    yield run
-    for logger, handlers, level in before:  # Hydra sets them for the command
-        logger.handlers = handlers
-        logger.setLevel(level)
+    return run
 
 
 @pytest.fixture
