@@ -8,13 +8,15 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
+
 from kurve import cli
 
 
 def run_here(folder: Path, words: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """Run the words after `kurve` in a folder; an exception that would be a traceback leaves this function.
 
-    Working folder, environment and log handlers, which Hydra sets for the command, are as before afterwards.
+    Working folder, environment, log handlers and Hydra are as before afterwards.
     """
     out, err = io.StringIO(), io.StringIO()
     loggers = [(one, one.handlers[:], one.level) for one in map(logging.getLogger, (None, "kurve"))]
@@ -33,4 +35,5 @@ def run_here(folder: Path, words: Sequence[str], environment: Mapping[str, str])
         for logger, handlers, level in loggers:
             logger.handlers = handlers
             logger.setLevel(level)
+        HydraConfig.instance().cfg = None  # no job is running any more
     return subprocess.CompletedProcess(list(words), code, out.getvalue(), err.getvalue())

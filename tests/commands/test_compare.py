@@ -57,13 +57,16 @@ def test_two_counts_files_give_verdicts_and_all_numbers(
 
 
 def test_the_same_call_gives_the_same_bytes_and_the_numbers_of_the_library(
-    kurve: RunKurve, tmp_path: Path, pair: tuple[Path, Path]
+    kurve_here: RunKurve, tmp_path: Path, pair: tuple[Path, Path]
 ) -> None:
     from kurve.comparison import as_json, compare
     from kurve.counts_file import read_counts_file
 
     for name in ("one.json", "two.json"):
-        assert kurve("compare", "base=base.jsonl", "tuned=grpo.jsonl", "tracker=none", f"output={name}").returncode == 0
+        assert (
+            kurve_here("compare", "base=base.jsonl", "tuned=grpo.jsonl", "tracker=none", f"output={name}").returncode
+            == 0
+        )
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
     base, tuned = map(read_counts_file, pair)
     expected = as_json(compare(base, tuned, rng=np.random.default_rng(0), names=("base", "grpo")), seed=0)
@@ -71,12 +74,12 @@ def test_the_same_call_gives_the_same_bytes_and_the_numbers_of_the_library(
 
 
 def test_several_models_are_tracked_in_one_run_with_what_was_found(
-    kurve: RunKurve, tmp_path: Path, pair: tuple[Path, Path]
+    kurve_here: RunKurve, tmp_path: Path, pair: tuple[Path, Path]
 ) -> None:
     counts(tmp_path / "same.jsonl", {f"p{i}": 3 for i in range(120)})
     words = ["compare", "base=base.jsonl", "tuned=grpo.jsonl,same.jsonl", "names=[before,after,flat]", "tracker=dir"]
-    assert kurve(*words).returncode == 0
-    done = kurve(*words)
+    assert kurve_here(*words).returncode == 0
+    done = kurve_here(*words)
     assert done.returncode == 0, done.stderr
     [run] = [path.parent for path in tmp_path.rglob("run.json")]
     tags = json.loads((run / "tags.json").read_text())
@@ -88,7 +91,7 @@ def test_several_models_are_tracked_in_one_run_with_what_was_found(
     assert {"comparison/after/delta_se", "comparison/flat/delta_pass_at_1_low"} <= keys
 
 
-def test_seeds_of_one_configuration_have_an_interval_of_their_own(kurve: RunKurve, tmp_path: Path) -> None:
+def test_seeds_of_one_configuration_have_an_interval_of_their_own(kurve_here: RunKurve, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     base = {f"p{i}": int(rng.integers(0, 8)) for i in range(60)}
     counts(tmp_path / "base.jsonl", base)
@@ -97,7 +100,7 @@ def test_seeds_of_one_configuration_have_an_interval_of_their_own(kurve: RunKurv
             tmp_path / f"s{seed}.jsonl", {key: c + 4 + 3 * seed + int(rng.integers(0, 3)) for key, c in base.items()}
         )
     words = ["compare", "base=base.jsonl", "tuned=s0.jsonl,s1.jsonl,s2.jsonl", "tracker=none", "output=out.json"]
-    done = kurve(*words, "seeds=true")
+    done = kurve_here(*words, "seeds=true")
     assert done.returncode == 0, done.stderr
     document = json.loads((tmp_path / "out.json").read_text())
     one, headline = document["seeds"]
@@ -107,15 +110,17 @@ def test_seeds_of_one_configuration_have_an_interval_of_their_own(kurve: RunKurv
     own = document["pairs"][0]["pass_at_1"]["delta"]
     assert one["delta"]["upper"] - one["delta"]["lower"] > 3 * (own["upper"] - own["lower"])  # seeds differ
     assert "3 seeds as one configuration, pass@1:" in done.stdout
-    few = kurve(*words[:2], "tuned=s0.jsonl,s1.jsonl", "tracker=none", "seeds=true")
+    few = kurve_here(*words[:2], "tuned=s0.jsonl,s1.jsonl", "tracker=none", "seeds=true")
     assert few.returncode == 2
     assert "needs at least 3 tuned models" in " ".join(few.stderr.split())
 
 
-def test_too_little_data_is_not_established_and_is_told_what_would_settle_it(kurve: RunKurve, tmp_path: Path) -> None:
+def test_too_little_data_is_not_established_and_is_told_what_would_settle_it(
+    kurve_here: RunKurve, tmp_path: Path
+) -> None:
     counts(tmp_path / "a.jsonl", {"p1": 1, "p2": 3, "p3": 0, "p4": 5}, n=8)
     counts(tmp_path / "b.jsonl", {"p1": 2, "p2": 2, "p3": 1, "p4": 5}, n=8)
-    done = kurve("compare", "base=a.jsonl", "tuned=b.jsonl", "tracker=none", "output=out.json")
+    done = kurve_here("compare", "base=a.jsonl", "tuned=b.jsonl", "tracker=none", "output=out.json")
     assert done.returncode == 0, done.stderr
     [found] = json.loads((tmp_path / "out.json").read_text())["pairs"]
     assert found["verdict"]["overall"] == "NOT_ESTABLISHED"
@@ -125,22 +130,22 @@ def test_too_little_data_is_not_established_and_is_told_what_would_settle_it(kur
     assert f"needs {found['settling'][0]['problems']:,.0f} problems" in text
 
 
-def test_problems_that_do_not_pair_are_refused_or_dropped_and_listed(kurve: RunKurve, tmp_path: Path) -> None:
+def test_problems_that_do_not_pair_are_refused_or_dropped_and_listed(kurve_here: RunKurve, tmp_path: Path) -> None:
     counts(tmp_path / "a.jsonl", {f"p{i}": i for i in range(12)})
     counts(tmp_path / "b.jsonl", {f"p{i}": i for i in range(11, 1, -1)} | {"extra": 1})
-    refused = kurve("compare", "base=a.jsonl", "tuned=b.jsonl", "tracker=none", "output=out.json")
+    refused = kurve_here("compare", "base=a.jsonl", "tuned=b.jsonl", "tracker=none", "output=out.json")
     assert refused.returncode == 2
     for word in ("only a has p0, p1", "only b has extra", "unpaired=drop"):
         assert word in " ".join(refused.stderr.split())
     assert not (tmp_path / "out.json").exists()
-    done = kurve("compare", "base=a.jsonl", "tuned=b.jsonl", "unpaired=drop", "tracker=none", "output=out.json")
+    done = kurve_here("compare", "base=a.jsonl", "tuned=b.jsonl", "unpaired=drop", "tracker=none", "output=out.json")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "out.json").read_text())["pairs"][0]["num_problems"] == 10
     assert "left out, not in every model: p0, p1, extra" in done.stdout
 
 
 def test_stores_reports_and_runs_are_compared_by_their_counts_and_the_run_names_both(
-    kurve: RunKurve, tmp_path: Path
+    kurve: RunKurve, kurve_here: RunKurve, tmp_path: Path
 ) -> None:
     (tmp_path / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in GSM8K_ROWS))
     for seed in (1, 2):
@@ -154,7 +159,7 @@ def test_stores_reports_and_runs_are_compared_by_their_counts_and_the_run_names_
     for number, words in enumerate(
         ([f"base={base}", f"tuned={by_store[tuned]}"], [f"base={by_store[base]}", f"tuned=outputs/samples/{tuned}"])
     ):
-        done = kurve("compare", *words, f"output={number}.json")
+        done = kurve_here("compare", *words, f"output={number}.json")
         assert done.returncode == 0, done.stderr
     one, other = (json.loads((tmp_path / f"{number}.json").read_text())["pairs"][0] for number in (0, 1))
     assert one["delta"] == other["delta"]
@@ -166,8 +171,8 @@ def test_stores_reports_and_runs_are_compared_by_their_counts_and_the_run_names_
     assert "kurve.base_run_id" not in run.data.tags  # a store has no run
     assert run.info.status == "FINISHED"
     assert client.list_artifacts(run.info.run_id, "kurve/comparison")
-    assert kurve("compare", f"base={report}", f"tuned={by_store[tuned]}", "tracker=mlflow").returncode == 0
-    lost = kurve("compare", f"base={base}", "tuned=0123456789abcdef0123456789abcdef")
+    assert kurve_here("compare", f"base={report}", f"tuned={by_store[tuned]}", "tracker=mlflow").returncode == 0
+    lost = kurve_here("compare", f"base={base}", "tuned=0123456789abcdef0123456789abcdef")
     assert lost.returncode == 2
     assert "0123456789abcdef" in lost.stderr
 
