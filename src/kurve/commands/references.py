@@ -65,11 +65,11 @@ def find(cfg: DictConfig, key: str, reference: str, tracker: Tracker) -> Found:
         return _model(key, match["name"], match["which"], tracker)
     if (name := Path(reference).name) and name.lower().endswith(SUFFIXES):
         raise ConfigError(f"{key}={reference} does not exist (looked in {Path.cwd()}); expected {_KINDS}")
-    try:
+    if match := _RUN.fullmatch(reference):
+        return _run(key, match["id"], tracker)
+    if reference.isalnum() and any(Path(cfg.paths.samples).glob(f"{reference}*/spec.json")):
         return _store(cfg, find_store(cfg, reference))
-    except ConfigError:
-        match = _RUN.fullmatch(reference)
-        return _run(key, match["id"] if match else reference, tracker)
+    return _run(key, reference, tracker)
 
 
 def _read_file(key: str, path: Path) -> Tally:
