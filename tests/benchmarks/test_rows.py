@@ -252,7 +252,12 @@ def test_bytes_that_are_not_utf8_are_refused_with_their_line(tmp_path: Path) -> 
         load(name="b", columns=COLUMNS, path=path)
 
 
-@pytest.mark.parametrize("content", [b"not gzip", gzip.compress(b"{}" * 100)[:-12], b"\x1f\x8b\x08\x00" + b"\xff" * 40])
+# Named, because the packed bytes hold the time: workers that collect in different seconds would disagree on the test's name.
+@pytest.mark.parametrize(
+    "content",
+    [b"not gzip", gzip.compress(b"{}" * 100)[:-12], b"\x1f\x8b\x08\x00" + b"\xff" * 40],
+    ids=["not packed", "cut short", "no deflate data"],
+)
 def test_a_damaged_gzip_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(content)
@@ -260,7 +265,7 @@ def test_a_damaged_gzip_file_is_refused(tmp_path: Path, content: bytes) -> None:
         load(name="b", columns=COLUMNS, path=path)
 
 
-@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + os.urandom(200) + b"PAR1"])
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + os.urandom(200) + b"PAR1"], ids=["empty", "magic alone", "noise"])
 def test_a_damaged_parquet_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.parquet"
     path.write_bytes(content)
