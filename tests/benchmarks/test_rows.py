@@ -265,7 +265,9 @@ def test_a_damaged_gzip_file_is_refused(tmp_path: Path, content: bytes) -> None:
         load(name="b", columns=COLUMNS, path=path)
 
 
-@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + os.urandom(200) + b"PAR1"], ids=["empty", "magic alone", "noise"])
+@pytest.mark.parametrize(
+    "content", [b"", b"PAR1", b"PAR1" + os.urandom(200) + b"PAR1"], ids=["empty", "magic alone", "noise"]
+)
 def test_a_damaged_parquet_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.parquet"
     path.write_bytes(content)
