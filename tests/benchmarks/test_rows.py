@@ -252,7 +252,7 @@ def test_bytes_that_are_not_utf8_are_refused_with_their_line(tmp_path: Path) -> 
         load(name="b", columns=COLUMNS, path=path)
 
 
-# Named, because the packed bytes hold the time: workers that collect in different seconds would disagree on the test's name.
+# Named, because packed bytes hold the time: workers that collect in different seconds would disagree on the name.
 @pytest.mark.parametrize(
     "content",
     [b"not gzip", gzip.compress(b"{}" * 100)[:-12], b"\x1f\x8b\x08\x00" + b"\xff" * 40],
