@@ -135,7 +135,7 @@ def check_sample_metrics(metrics: Mapping[str, SampleMetric | None], *, confiden
         ConfigError: a metric cannot be called with its settings.
     """
     one = np.zeros(1, dtype=np.int64)
-    sample = Responses("p", one == 0, one, one, one - 1.0, one + 1)
+    sample = Responses("p", one == 0, one, one, -np.ones(1), one + 1)
     for name, metric in metrics.items():
         if metric is None:
             continue

@@ -22,9 +22,9 @@ _ANSWERED = (Outcome.CORRECT, Outcome.WRONG, Outcome.TIMEOUT)
 class _Judged:
     """Columns of one problem's verdicts, failed judgements left out."""
 
-    index: array[int] = field(default_factory=lambda: array("q"))
-    correct: array[int] = field(default_factory=lambda: array("b"))
-    answer: array[int] = field(default_factory=lambda: array("q"))
+    index: "array[int]" = field(default_factory=lambda: array("q"))
+    correct: "array[int]" = field(default_factory=lambda: array("b"))
+    answer: "array[int]" = field(default_factory=lambda: array("q"))
     unnamed: int = 0
 
 
@@ -32,10 +32,10 @@ class _Judged:
 class _Drawn:
     """Columns of one problem's samples."""
 
-    index: array[int] = field(default_factory=lambda: array("q"))
-    text: array[int] = field(default_factory=lambda: array("q"))
-    logprob: array[float] = field(default_factory=lambda: array("d"))
-    num_tokens: array[int] = field(default_factory=lambda: array("q"))
+    index: "array[int]" = field(default_factory=lambda: array("q"))
+    text: "array[int]" = field(default_factory=lambda: array("q"))
+    logprob: "array[float]" = field(default_factory=lambda: array("d"))
+    num_tokens: "array[int]" = field(default_factory=lambda: array("q"))
 
 
 class Gathered:

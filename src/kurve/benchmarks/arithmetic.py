@@ -21,8 +21,8 @@ _THINGS = ("apples", "books", "marbles", "coins", "pencils", "stamps", "shells",
 def load(*, name: str = "arithmetic", limit: int | None = 64, num_samples: int = 16) -> Benchmark:
     """The first `limit` problems of a fixed sequence of one- and two-step word problems, None for all 5,000.
 
-    Answers are whole numbers from 1 to 99, which is also what a guess may choose from. It measures plumbing and very small models; a model of 1B parameters or
-    more solves nearly all of it.
+    Answers are whole numbers from 1 to 99, which is also what a guess may choose from. It measures plumbing and very
+    small models; a model of 1B parameters or more solves nearly all of it.
 
     Raises:
         ConfigError: `limit` is not a whole number from 1 to 5,000, or `num_samples` none from 1.
