@@ -90,6 +90,9 @@ def _joined(problem_id: str, judged: _Judged, drawn: _Drawn) -> Responses:
 
 def _numbers(hashes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Numbers from 0 in the order of first appearance, the same in every process; -1 stays."""
-    _, first, place = np.unique(hashes, return_index=True, return_inverse=True)
+    given = hashes != _NONE
+    _, first, place = np.unique(hashes[given], return_index=True, return_inverse=True)
     rank = np.argsort(np.argsort(first))
-    return np.where(hashes == _NONE, _NONE, rank[place.reshape(-1)]).astype(np.int64)
+    numbers = np.full(hashes.size, _NONE, dtype=np.int64)
+    numbers[given] = rank[place.reshape(-1)]
+    return numbers

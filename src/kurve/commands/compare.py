@@ -52,7 +52,7 @@ def main(cfg: DictConfig) -> None:
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     files = _write(compared, run_dir / FOLDER, output)
     _publish(cfg, found, compared, files, tracker)
-    _show(compared, left_out, tracker, files[0] if output is None else output, files[1])
+    _show(compared, left_out, tracker, [output or files[0], *files[1:]])
 
 
 def _output(cfg: DictConfig) -> Path | None:
@@ -172,7 +172,7 @@ def _run_info(cfg: DictConfig, found: Sequence[Found], compared: Compared) -> Ru
     )
 
 
-def _show(compared: Compared, left_out: Sequence[str], tracker: Tracker, numbers: Path, figure: Path) -> None:
+def _show(compared: Compared, left_out: Sequence[str], tracker: Tracker, files: Sequence[Path]) -> None:
     console = Console(highlight=False)
     console.print(Text(f"\n{compared.benchmark}", style="bold"))
     show_verdicts(compared.comparisons, console)
@@ -189,7 +189,7 @@ def _show(compared: Compared, left_out: Sequence[str], tracker: Tracker, numbers
         console.print(Text(compared.guesses.words, style="yellow"))
     if left_out:
         console.print(Text(f"left out, not in every model: {_listed(left_out)}", style="yellow"))
-    console.print(Text(f"\nnumbers  {numbers}\nfigure   {figure}"), soft_wrap=True)
+    console.print(Text(f"\nnumbers  {files[0]}\nfigure   {files[1]}\nproblems {files[-1]}"), soft_wrap=True)
     if tracker.url:
         console.print(Text(f"run      {tracker.url}"), soft_wrap=True)
     if tracker.hint:

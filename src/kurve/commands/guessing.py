@@ -44,8 +44,9 @@ def guess_filter(
     if missing := [one for one in ids if one not in place or tally.num_samples[place[one]] < 1]:
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise DataError(
-            f"{key}={reference} has no direct answers to {', '.join(missing[:_NAMED])}{more}, which is measured here; "
-            "evaluate the same problems with prompt=direct, or name the run that has them"
+            f"{key}={reference} has no direct answers to {', '.join(missing[:_NAMED])}{more}, {len(missing)} of the "
+            f"{len(ids)} problems measured here; evaluate the same problems with prompt=direct, or name the run that "
+            "has them"
         )
     rows = [place[one] for one in ids]
     n, c, errors = tally.num_samples[rows], tally.num_correct[rows], tally.num_errors[rows]

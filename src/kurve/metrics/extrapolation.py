@@ -92,7 +92,9 @@ def extrapolate(
     return Extrapolation(method, k, value, np.minimum(low, value), np.maximum(high, value), confidence)
 
 
-def beyond_n(tally: Tally, ks: Sequence[int], *, rng: np.random.Generator, confidence: float = 0.95) -> Measured:
+def beyond_n(
+    tally: Tally, ks: Sequence[int], *, rng: np.random.Generator, confidence: float = 0.95, draws: int = _DRAWS
+) -> Measured:
     """`extrapolated_pass_at_<k>_<method>` of all methods, and as rows of a table.
 
     The k that the counts allow: above the smallest n and up to 100 times it. A note says why one is left out.
@@ -102,6 +104,7 @@ def beyond_n(tally: Tally, ks: Sequence[int], *, rng: np.random.Generator, confi
         ks: as asked for.
         rng: source of the problems drawn for the intervals.
         confidence: of the intervals, a fraction.
+        draws: fits behind each interval.
     """
     fewest = int(tally.num_samples.min())
     kept = sorted({k for k in ks if fewest < k <= FURTHEST * fewest})
@@ -114,7 +117,7 @@ def beyond_n(tally: Tally, ks: Sequence[int], *, rng: np.random.Generator, confi
         return Measured(notes=tuple(notes))
     n, c = tally.num_samples, tally.num_correct
     try:
-        found = [extrapolate(n, c, kept, rng, method=method, confidence=confidence) for method in Method]
+        found = [extrapolate(n, c, kept, rng, method=method, confidence=confidence, draws=draws) for method in Method]
     except MetricError as error:
         return Measured(notes=(*notes, f"Nothing is extrapolated: {error}."))
     rows = [
