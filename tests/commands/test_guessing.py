@@ -1,100 +1,130 @@
 """The guess filter and the other measurements at the command line."""
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from kurve.benchmarks.cells import content_id
 from tests.commands.test_compare import counts
 from tests.commands.test_evaluate import BASE, GSM8K_ROWS
-from tests.conftest import RunKurve
+from tests.conftest import RunKurve, command_environment, command_line
+
+
+def first_report(folder: Path) -> Path:
+    """The report of the evaluation itself."""
+    return min(folder.glob("outputs/runs/*/*/report/report.json"), key=lambda path: path.stat().st_mtime).parent
 
 
 def newest_report(folder: Path) -> Path:
     return max(folder.glob("outputs/runs/*/*/report/report.json"), key=lambda path: path.stat().st_mtime).parent
 
 
-@pytest.fixture
-def ids(tmp_path: Path, kurve_here: RunKurve) -> list[str]:
-    """Problems of GSM8K's format, evaluated with 8 samples each: their ids."""
-    (tmp_path / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in GSM8K_ROWS), encoding="utf-8")
-    done = kurve_here("evaluate", *BASE, "num_samples=8", "tracker=none", "benchmark.answer_space=10")
+IDS = [content_id(str(row["question"])) for row in GSM8K_ROWS]
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which four problems were evaluated with 8 samples each, the last one left out as guessed."""
+    folder = tmp_path_factory.mktemp("guessing") / "place"
+    folder.mkdir()
+    (folder / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in GSM8K_ROWS), encoding="utf-8")
+    counts(folder / "direct.jsonl", {IDS[0]: 0, IDS[1]: 0, IDS[2]: 30, IDS[3]: 2, "another": 1}, n=100)
+    words = ("evaluate", *BASE, "num_samples=8", "benchmark.answer_space=10", "report.guess_filter=direct.jsonl")
+    done = subprocess.run(
+        command_line([*words, "tracker=dir"]),
+        cwd=folder,
+        env={**command_environment(), "KURVE_CACHE": str(folder / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
-    return [json.loads(line)["id"] for line in (newest_report(tmp_path) / "counts.jsonl").read_text().splitlines()]
+    (folder / "stdout").write_text(done.stdout, encoding="utf-8")
+    return folder
 
 
-def test_a_report_shows_votes_chance_and_what_unsolved_means(
-    kurve_here: RunKurve, tmp_path: Path, ids: list[str]
-) -> None:
-    report = newest_report(tmp_path)
+@pytest.fixture
+def here(evaluated: Path, tmp_path: Path) -> Path:
+    """A copy of that folder, where `kurve_here` runs."""
+    return shutil.copytree(evaluated, tmp_path, dirs_exist_ok=True)
+
+
+def store_of(folder: Path) -> Path:
+    return next((folder / "outputs" / "samples").glob("*/spec.json")).parent
+
+
+def test_an_evaluation_ends_with_votes_chance_and_what_was_left_out(evaluated: Path) -> None:
+    text = " ".join((evaluated / "stdout").read_text(encoding="utf-8").split())
+    for part in (
+        "one answer of k: maj@8",
+        "answers a problem:",
+        "guessing among 10 answers: pass@1 10.0%",
+        "unsolved at n = 8 means p < 31 % with 95 % confidence",
+        f"Guess filter: 1 of 4 problems are left out, hit by fewer than 5 % of the direct answers of {evaluated}",
+        f"but by some: {IDS[3]}.",
+    ):
+        assert part in text, text
+    report = newest_report(evaluated)
     summary = json.loads((report / "report.json").read_text())
     scalars = summary["scalars"]
+    assert (scalars["num_problems"], scalars["num_guessable"]) == (3, 1)
     assert scalars["chance_pass_at_8"] == pytest.approx(1 - 0.9**8)
-    assert scalars["num_possible_answers"] == 10
     assert scalars["support_threshold"] == pytest.approx(1 - 0.05 ** (1 / 8))
     assert 0 < scalars["maj_at_8_low"] < scalars["maj_at_8"] <= 1
     assert set(summary["curves"]) >= {"maj_at_k", "chance_pass_at_k", "chance_adjusted_pass_at_k"}
-    assert len(json.loads((report / "answers.json").read_text())["data"]) == 4
-    store = next((tmp_path / "outputs" / "samples").glob("*/spec.json")).parent
-    shown = kurve_here("report", f"samples={store}", "tracker=dir")
-    text = " ".join(shown.stdout.split())
-    for part in (
-        "one answer of k: maj@8",
-        "guessing among 10 answers: pass@1 10.0%",
-        "unsolved at n = 8 means p < 31 %",
-    ):
-        assert part in text, text
-    [run] = [path.parent for path in tmp_path.rglob("run.json")]
+    assert [row[0] for row in json.loads((report / "answers.json").read_text())["data"]] == IDS[:3]
+    [row] = json.loads((report / "guessable.json").read_text())["data"]
+    assert row[:4] == [IDS[3], 100, 2, 0.02]
+    assert row[4] == GSM8K_ROWS[3]["question"]
+    assert len(list((store_of(evaluated)).glob("samples-*"))) > 0
+    [run] = [path.parent for path in evaluated.rglob("run.json")]
+    tags = json.loads((run / "tags.json").read_text())
+    assert tags["kurve.guess_filter_removed"] == "1"
+    assert tags["kurve.guess_filter"] == str(evaluated / "direct.jsonl")
     keys = {json.loads(line)["key"] for line in (run / "metrics.jsonl").read_text().splitlines()}
     assert {"gsm8k/maj_at_k_low", "gsm8k/maj_at_8", "gsm8k/chance_adjusted_pass_at_8"} <= keys
 
 
-def test_guessed_problems_leave_the_report_and_are_listed(kurve_here: RunKurve, tmp_path: Path, ids: list[str]) -> None:
-    store = next((tmp_path / "outputs" / "samples").glob("*/spec.json")).parent
-    counts(tmp_path / "direct.jsonl", {ids[0]: 2, ids[1]: 0, ids[2]: 30, ids[3]: 0, "another": 1}, n=100)
-    words = ["report", f"samples={store}", "tracker=dir", "report.guess_filter=direct.jsonl"]
-    done = kurve_here(*words)
-    assert done.returncode == 0, done.stderr
-    assert "Guess filter: 1 of 4 problems are left out, hit by fewer than 5 %" in done.stdout
-    report = newest_report(tmp_path)
-    scalars = json.loads((report / "report.json").read_text())["scalars"]
-    assert (scalars["num_problems"], scalars["num_guessable"]) == (3, 1)
-    [row] = json.loads((report / "guessable.json").read_text())["data"]
-    assert row[:4] == [ids[0], 100, 2, 0.02]
-    assert "Ann has" in row[4]
-    [run] = [path.parent for path in tmp_path.rglob("run.json")]
-    tags = json.loads((run / "tags.json").read_text())
-    assert tags["kurve.guess_filter_removed"] == "1"
-    assert tags["kurve.guess_filter"].endswith("direct.jsonl")
-    assert "logged before" in kurve_here(*words).stdout
-    assert (
-        "logged before" not in kurve_here(*words, "report.guess_threshold=0.5").stdout
-    )  # ids[2] goes too: another key
-    assert json.loads((newest_report(tmp_path) / "report.json").read_text())["scalars"]["num_problems"] == 2
+def test_what_is_left_out_decides_whether_a_report_is_the_same(kurve_here: RunKurve, here: Path) -> None:
+    words = ["report", f"samples={store_of(here)}", "tracker=dir"]
+    (here / "renamed.jsonl").write_bytes((here / "direct.jsonl").read_bytes())
+    once = kurve_here(*words, "report.guess_filter=direct.jsonl")
+    assert once.returncode == 0, once.stderr
+    assert "logged before" in kurve_here(*words, "report.guess_filter=renamed.jsonl").stdout
+    more = kurve_here(*words, "report.guess_filter=renamed.jsonl", "report.guess_threshold=0.5")  # the third goes too
+    assert "logged before" not in more.stdout
+    assert json.loads((newest_report(here) / "report.json").read_text())["scalars"]["num_problems"] == 2
 
 
-def test_an_evaluation_takes_a_report_s_folder_and_refuses_before_it_samples(
-    kurve_here: RunKurve, tmp_path: Path, ids: list[str]
-) -> None:
-    direct = newest_report(tmp_path)  # of these very problems: most are answered more often than 5 %
-    done = kurve_here("evaluate", *BASE, "num_samples=8", "tracker=none", f"report.guess_filter={direct}")
-    assert done.returncode == 0, done.stderr
-    assert "Guess filter: 0 of 4 problems are left out" in done.stdout
-    counts(tmp_path / "few.jsonl", {ids[0]: 2}, n=100)
-    counts(tmp_path / "all.jsonl", dict.fromkeys(ids, 1), n=100)
+def test_a_filter_may_be_a_store_or_a_report_of_the_same_problems(kurve_here: RunKurve, here: Path) -> None:
+    store = store_of(here)
+    for given in (store, store.name):
+        done = kurve_here("report", f"samples={store}", "tracker=none", f"report.guess_filter={given}")
+        assert done.returncode == 0, done.stderr
+        assert "Guess filter: 0 of 4 problems are left out" in " ".join(done.stdout.split())
+    lacking = kurve_here("report", f"samples={store}", "tracker=none", f"report.guess_filter={first_report(here)}")
+    assert lacking.returncode == 2  # the report of three problems says nothing of the fourth
+    assert f"no direct answers to {IDS[3]}, 1 of the 4 problems" in " ".join(lacking.stderr.split())
+
+
+def test_a_filter_that_cannot_be_used_is_refused_before_anything_is_sampled(kurve_here: RunKurve, here: Path) -> None:
+    counts(here / "few.jsonl", {IDS[0]: 2}, n=100)
+    counts(here / "all.jsonl", dict.fromkeys(IDS, 1), n=100)
     for given, said in {
         "few.jsonl": "3 of the 4 problems measured here; evaluate the same problems with prompt=direct",
         "all.jsonl": "marks all 4 problems as guessed",
         "none.jsonl": "report.guess_filter=none.jsonl does not exist",
     }.items():
-        refused = kurve_here(
-            "evaluate", *BASE, "seed=5", "num_samples=8", "tracker=none", f"report.guess_filter={given}"
-        )
+        words = ("evaluate", *BASE, "seed=5", "num_samples=8", "tracker=none", f"report.guess_filter={given}")
+        refused = kurve_here(*words)
         assert refused.returncode == 2
         assert said in " ".join(refused.stderr.split())
-    assert len(list((tmp_path / "outputs" / "samples").iterdir())) == 1  # none of them opened a store
+    assert len(list((here / "outputs" / "samples").iterdir())) == 1  # none of them opened a store
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def against_chance(curve: Curve, num_answers: int, pass_at: Mapping[int, Estimat
     guesses = {k: float(chance_at_k(num_answers, [k])[0]) for k in pass_at}
     scalars: dict[str, float | Estimate] = {f"chance_pass_at_{k}": guess for k, guess in guesses.items()}
     scalars |= {f"chance_adjusted_pass_at_{k}": _adjusted(pass_at[k], g) for k, g in guesses.items() if g <= _MOST}
-    return Measured(scalars, (guessing, adjusted) if room.any() else (guessing,), notes=_note(pass_at, guesses))
+    return Measured(scalars, (guessing, adjusted) if room.any() else (guessing,), notes=_note(curve, chance))
 
 
 def guessable(num_samples: ArrayLike, num_correct: ArrayLike, threshold: float = GUESSED_SHARE) -> NDArray[np.bool_]:
@@ -114,13 +114,15 @@ def _adjusted(estimate: Estimate, chance: float) -> Estimate:
     return Estimate(*chance_adjusted([estimate.value, estimate.low, estimate.high], [chance] * 3).tolist())
 
 
-def _note(pass_at: Mapping[int, Estimate], guesses: Mapping[int, float]) -> tuple[str, ...]:
-    """The largest k at which guessing explains more than half of what is measured."""
-    high = [k for k, guess in guesses.items() if guess > pass_at[k].value / 2]
-    if not high:
+def _note(curve: Curve, chance: Floats) -> tuple[str, ...]:
+    """From which k on guessing explains more than half of what is measured, if it does at the largest."""
+    much = chance > curve.value / 2
+    if not much[-1]:
         return ()
-    k = max(high)
+    first = int(curve.k[np.flatnonzero(~much)[-1] + 1]) if not much.all() else int(curve.k[0])
+    since = f" (and more than half from k = {first} on)" if first < curve.k[-1] else ""
     return (
-        f"Guessing uniformly among the possible answers gives pass@{k} = {guesses[k]:.1%}, more than half of the "
-        f"{pass_at[k].value:.1%} measured: read chance_adjusted_pass_at_k beside it, or apply the guess filter.",
+        f"Guessing uniformly among the possible answers gives pass@{curve.k[-1]} = {chance[-1]:.1%}, more than half of "
+        f"the {curve.value[-1]:.1%} measured{since}: read chance_adjusted_pass_at_k beside it, or apply the guess "
+        "filter.",
     )
