@@ -1,5 +1,6 @@
 """What a report measures beyond pass@k."""
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -7,13 +8,13 @@ import pytest
 
 from kurve.errors import ConfigError, MetricError
 from kurve.measurements import Collected, add_sample_metrics, checked_reach
-from kurve.metrics.answers import best_by_logprob, diversity, majority
+from kurve.metrics.answers import SampleMetric, best_by_logprob, diversity, majority
 from kurve.metrics.measured import Measured
 from kurve.report import ReportSettings, build_report
-from kurve.types import Report, Sample, Table, Verdict
+from kurve.types import Report, Sample, Table, Tally, Verdict
 from tests.test_report import SPEC, C, E, W, problems
 
-ALL = {
+ALL: dict[str, SampleMetric | None] = {
     "majority": majority,
     "mean": partial(best_by_logprob, score="mean"),
     "sum": partial(best_by_logprob, score="sum"),
@@ -77,7 +78,7 @@ def test_ragged_samples_and_failed_judgements_end_the_curves_with_the_fewest() -
 def test_a_measurement_does_not_depend_on_which_others_are_on() -> None:
     verdicts = judged(6, 16, 0.4)
     alone = measured(verdicts, ReportSettings(16, sample_metrics={"majority": majority}), count=6)
-    together = measured(verdicts[::-1], ReportSettings(16, sample_metrics=dict(reversed(ALL.items()))), count=6)
+    together = measured(verdicts[::-1], ReportSettings(16, sample_metrics=dict(reversed(list(ALL.items())))), count=6)
     for key in ("maj_at_16", "maj_at_16_low"):
         assert alone.scalars[key] == together.scalars[key]
     assert np.array_equal(alone.curves[1].value, next(c for c in together.curves if c.name == "maj_at_k").value)
@@ -109,24 +110,27 @@ def test_two_measurements_of_one_name_are_refused(second: Measured, words: str) 
 
 
 def test_a_metric_of_samples_that_gives_something_else_is_named() -> None:
+    odd: dict[str, SampleMetric | None] = {"odd": lambda *_, **__: 1.0}  # type: ignore[dict-item]  # what is refused
     with pytest.raises(MetricError, match="metric odd returned float"):
-        add_sample_metrics(Collected(), [], {"odd": lambda *_, **__: 1.0}, ks=(), confidence=0.95, seed=0)  # type: ignore[dict-item, return-value]
+        add_sample_metrics(Collected(), [], odd, ks=(), confidence=0.95, seed=0)
 
 
 @pytest.mark.parametrize(
-    ("metric", "words"),
+    ("function", "settings", "words"),
     [
-        (partial(majority, subsets=0), "majority: need at least one subset"),
-        (partial(majority, subset=5), "majority: .*subset"),
-        (partial(best_by_logprob, score="max"), "majority: the score"),
-        ("maj", "must be a function of Responses"),
+        (majority, {"subsets": 0}, r"report\.sample_metrics\.mine: need at least one subset"),
+        (majority, {"subset": 5}, r"report\.sample_metrics\.mine: .*subset"),
+        (best_by_logprob, {"score": "max"}, r"report\.sample_metrics\.mine: the score"),
+        (Tally, {}, r"report\.sample_metrics\.mine: "),
     ],
 )
-def test_a_wrong_setting_of_a_metric_is_refused_before_anything_is_sampled(metric: object, words: str) -> None:
-    with pytest.raises(
-        ConfigError, match=rf"report.sample_metrics.{words}" if words[0] == "m" and "must" not in words else words
-    ):
-        ReportSettings(4, sample_metrics={"majority": metric})  # type: ignore[dict-item]
+def test_a_wrong_setting_of_a_metric_is_refused_before_anything_is_sampled(
+    function: Callable[..., Measured], settings: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        ReportSettings(4, sample_metrics={"mine": partial(function, **settings)})
+    with pytest.raises(ConfigError, match="must be a function of Responses"):
+        ReportSettings(4, sample_metrics={"mine": "maj"})  # type: ignore[dict-item]  # what is refused
 
 
 @pytest.mark.parametrize("ks", ["32", 32, [16], [1601], [20.5]])
