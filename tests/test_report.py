@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from kurve.errors import ConfigError, MetricError
+from kurve.metrics.answers import diversity, majority
 from kurve.metrics.bootstrap import Estimate
 from kurve.metrics.coverage import solved_share
 from kurve.metrics.passk import pass_at_k
@@ -429,9 +430,10 @@ def _million() -> None:
         problems=problems(count),
         samples=drawn(),
         verdicts=judged(),
-        settings=ReportSettings(n),
+        settings=ReportSettings(n, sample_metrics={"majority": majority, "diversity": diversity}),
     )
     assert made.scalars["num_judged"] == 1_000_000
+    assert made.scalars["maj_at_256"] > 0
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 

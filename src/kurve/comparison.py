@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from kurve.errors import DataError
 from kurve.metrics.bootstrap import Estimate, mean_band
-from kurve.metrics.coverage_sets import CoverageSets, SplitHalf, coverage_sets
+from kurve.metrics.coverage import accuracy_histogram
+from kurve.metrics.coverage_sets import CoverageSets, SplitHalf, coverage_sets, support_threshold
 from kurve.metrics.crossover import Crossover, crossover
 from kurve.metrics.efficiency import delta_se, headline_k
 from kurve.metrics.paired import (
@@ -61,6 +62,7 @@ class Comparison:
     crossover: Crossover
     coverage: CoverageSets
     settling: tuple[Settling, ...]  # of pass@1 and of the headline: what would settle them
+    counts: tuple[Tally, Tally]  # of base and tuned, the same problems in the same order
 
 
 def compare(
@@ -111,6 +113,7 @@ def compare(
         crossover=crossover(after - before, difference, rng, draws=draws),
         coverage=coverage_sets(base, tuned),
         settling=tuple(settling(base, tuned, one, confidence=confidence) for one in sorted({1, k})),
+        counts=(base, tuned),
     )
 
 
@@ -168,14 +171,30 @@ def shared_problems(tallies: Sequence[Tally]) -> tuple[list[Tally], list[str]]:
     """The counts of the problems that all tallies have, in the order of the first, and the ids of the others."""
     shared = set(tallies[0].problem_ids).intersection(*(one.problem_ids for one in tallies[1:]))
     everywhere = dict.fromkeys(problem_id for one in tallies for problem_id in one.problem_ids)
-    return [_only(one, shared) for one in tallies], [
+    return [restricted(one, shared) for one in tallies], [
         problem_id for problem_id in everywhere if problem_id not in shared
     ]
+
+
+def restricted(tally: Tally, kept: Collection[str]) -> Tally:
+    """The counts of some of the problems, in their order."""
+    rows = np.array([problem_id in kept for problem_id in tally.problem_ids], dtype=bool)
+    ids = tuple(problem_id for problem_id in tally.problem_ids if problem_id in kept)
+    return Tally(ids, tally.num_samples[rows], tally.num_correct[rows], tally.num_errors[rows])
 
 
 def in_words(comparison: Comparison) -> str:
     """The verdict range by range: "gain at k = 1 to 8, not established at k = 9 to 47, loss at k = 48 to 256"."""
     return ", ".join(f"{one.change} at {_k_words(one)}" for one in comparison.ranges)
+
+
+def supports(comparison: Comparison) -> tuple[float, float]:
+    """Thresholds of empirical support of base and tuned: the success probability that no correct sample of the model's
+    smallest n excludes, at the comparison's confidence for each single problem.
+    """
+    chance = 1 - comparison.difference.confidence
+    base, tuned = (support_threshold(int(one.num_samples.min()), chance=chance) for one in comparison.counts)
+    return base, tuned
 
 
 def pass_at_k_curve(tally: Tally, rng: np.random.Generator, *, confidence: float = 0.95, draws: int = 2000) -> Curve:
@@ -231,15 +250,10 @@ def as_json(comparison: Comparison, *, seed: int | None = None) -> dict[str, obj
             "bootstrap_interval": _finite(cross.interval),
             "probability_of_crossing": _finite([cross.probability])[0],
         },
-        "coverage": _coverage_json(comparison.coverage),
+        "coverage": _coverage_json(comparison.coverage) | {"support_threshold": _support_json(comparison)},
+        "accuracy_histogram": _histogram_json(comparison),
         "settling": [_settling_json(one) for one in comparison.settling],
     }
-
-
-def _only(tally: Tally, kept: Collection[str]) -> Tally:
-    rows = np.array([problem_id in kept for problem_id in tally.problem_ids], dtype=bool)
-    ids = tuple(problem_id for problem_id in tally.problem_ids if problem_id in kept)
-    return Tally(ids, tally.num_samples[rows], tally.num_correct[rows], tally.num_errors[rows])
 
 
 def _check(tally: Tally, name: str) -> None:
@@ -280,6 +294,17 @@ def _coverage_json(sets: CoverageSets) -> dict[str, object]:
         "nscr": _finite([sets.net_change_rate])[0],
         "split_half": {"base": _half_json(sets.base_null), "tuned": _half_json(sets.tuned_null)},
     }
+
+
+def _support_json(comparison: Comparison) -> dict[str, object]:
+    names = ("base", "tuned")
+    found = zip(names, comparison.counts, supports(comparison), strict=True)
+    return {name: {"n": int(tally.num_samples.min()), "value": value} for name, tally, value in found}
+
+
+def _histogram_json(comparison: Comparison) -> dict[str, object]:
+    base, tuned = map(accuracy_histogram, comparison.counts)
+    return {"edges": base.edges.tolist(), "base": base.counts.tolist(), "tuned": tuned.counts.tolist()}
 
 
 def _half_json(half: SplitHalf | None) -> dict[str, object] | None:

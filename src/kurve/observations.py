@@ -1,6 +1,7 @@
 """What one pass over verdicts and one over samples leaves behind: counts, distinct pairs and a few rows to read.
 
-Memory grows by some ten bytes a sample; no text is kept but the previewed ones, shortened.
+Memory grows by some ten bytes a sample, and by 45 more where votes and diversity are measured; no text is kept but
+the previewed ones, shortened.
 """
 
 from array import array
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kurve.errors import MetricError
+from kurve.responses import Gathered
 from kurve.types import Outcome, Problem, Sample, Tally, Verdict
 
 MAX_PAIRS = 20_000  # distinct disagreeing (gold, answer) pairs that are told apart
@@ -81,6 +83,7 @@ class JudgedSamples:
     compared: int = 0  # samples on which both graders have a say
     disagreed: int = 0
     pairs: Counter[Pair] = field(default_factory=Counter)
+    gathered: Gathered | None = None  # takes every verdict too
 
     def follow(self, verdicts: Iterable[Verdict]) -> Iterator[Verdict]:
         """Pass on the verdicts of the given problems and indices, counting them on the way."""
@@ -92,6 +95,8 @@ class JudgedSamples:
             self.outcomes[verdict.outcome] += 1
             if verdict.index < self.previewed[row]:
                 self.shown[row, verdict.index] = (verdict.outcome, shortened(verdict.answer, ANSWER_CHARS))
+            if self.gathered is not None:
+                self.gathered.judged(row, verdict)
             if verdict.second is not None:
                 self._compare(self.problems[row], verdict, verdict.second)
             yield verdict
@@ -123,6 +128,7 @@ class DrawnSamples:
     entropy: float = 0.0  # nats, over entropy_tokens
     entropy_tokens: int = 0
     shown: dict[Place, Shown] = field(default_factory=dict)
+    gathered: Gathered | None = None  # takes every sample too
     count: NDArray[np.int64] = field(init=False)  # samples of each problem, [P]
     distinct: NDArray[np.int64] = field(init=False)  # different texts among them, [P]
 
@@ -142,6 +148,8 @@ class DrawnSamples:
             _mark(seen[row], sample.problem_id, sample.index, code=1, done="stored")
             hashes[row].append(hash(sample.text))
             self._count(sample)
+            if self.gathered is not None:
+                self.gathered.drawn(row, sample)
             if sample.index < self.previewed[row]:
                 text = shortened(sample.text, TEXT_CHARS)
                 self.shown[row, sample.index] = Shown(plain(sample.finish_reason[:40]), sample.num_tokens, text)

@@ -1,25 +1,36 @@
 """Verdicts and stored samples -> Report: what one evaluation measured, with its uncertainty."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kurve.errors import ConfigError, MetricError
+from kurve.errors import ConfigError
+from kurve.measurements import (
+    Collected,
+    Metric,
+    MetricValue,
+    add_metrics,
+    add_sample_metrics,
+    check_metrics,
+    check_sample_metrics,
+    checked_reach,
+)
+from kurve.metrics.answers import SampleMetric
 from kurve.metrics.bootstrap import Estimate, mean_band, mean_interval
+from kurve.metrics.chance import GUESSED_SHARE, against_chance
 from kurve.metrics.coverage import accuracy_histogram
 from kurve.metrics.efficiency import HEADLINE_K
+from kurve.metrics.extrapolation import beyond_n
+from kurve.metrics.measured import Measured
 from kurve.metrics.passk import high_variance, log_spaced, pass_at_k_per_problem
 from kurve.observations import DrawnSamples, JudgedSamples, gold_text, preview_plan, shortened, tally
-from kurve.types import Curve, Histogram, Outcome, Problem, Report, Sample, SamplingSpec, Table, Tally, Verdict
+from kurve.responses import Gathered
+from kurve.types import Curve, Outcome, Problem, Report, Sample, SamplingSpec, Table, Tally, Verdict
 
 __all__ = ["Metric", "MetricValue", "ReportSettings", "build_report", "check_budget", "tally"]
-
-MetricValue: TypeAlias = float | Estimate | Curve | Histogram | None
-Metric: TypeAlias = Callable[[Tally], MetricValue]
 
 FEW_PROBLEMS = 30
 MAX_PREVIEW_ROWS = 2_000
@@ -42,25 +53,31 @@ class ReportSettings:
     seed: int = 0  # of those draws
     preview_rows: int = MAX_PREVIEW_ROWS
     metrics: Mapping[str, Metric | None] = field(default_factory=dict)  # further metrics by key; None is off
+    sample_metrics: Mapping[str, SampleMetric | None] = field(default_factory=dict)  # of single samples, the same way
+    extrapolate: tuple[int, ...] | None = None  # k above num_samples, at most 100 times it
+    guess_filter: str | int | None = None  # what holds the counts of direct answers; the commands apply it
+    guess_threshold: float = GUESSED_SHARE  # share of direct answers below which they are guesses
 
     def __post_init__(self) -> None:
         """Take lists and mappings of any kind; refuse what cannot be measured."""
         ks: object = self.ks
-        metrics: object = self.metrics
         if ks is not None and (isinstance(ks, str) or not isinstance(ks, Iterable)):
             raise ConfigError(f"report.ks must be a list such as [1,8,64] or null, got {ks!r}")
-        if metrics is not None and not isinstance(metrics, Mapping):
-            raise ConfigError(f"report.metrics must map names to functions, got {metrics!r}")
         object.__setattr__(self, "ks", tuple(self.ks) if self.ks is not None else None)
-        object.__setattr__(self, "metrics", dict(self.metrics or {}))
+        for name, takes in (("metrics", "a Tally"), ("sample_metrics", "Responses")):
+            check_metrics(f"report.{name}", getattr(self, name) or {}, takes)
+            object.__setattr__(self, name, dict(getattr(self, name) or {}))
         check_budget(self.num_samples, self.ks)
+        object.__setattr__(self, "extrapolate", checked_reach(self.extrapolate, self.num_samples))
         if not isinstance(self.confidence, float) or not 0 < self.confidence < 1:
             raise ConfigError(f"report.confidence must lie between 0 and 1, got {self.confidence!r}; 0.95 is usual")
+        check_sample_metrics(self.sample_metrics, confidence=self.confidence)
         _check_whole("draws", self.draws, 100, 1_000_000)
         _check_whole("seed", self.seed, 0, 2**63)
         _check_whole("preview_rows", self.preview_rows, 0, MAX_PREVIEW_ROWS)
-        for name, metric in self.metrics.items():
-            _check_metric(name, metric)
+        threshold: object = self.guess_threshold
+        if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold <= 1:
+            raise ConfigError(f"report.guess_threshold must lie above 0 and up to 1, got {threshold!r}; 0.05 is usual")
 
 
 def check_budget(num_samples: int, ks: Sequence[int] | None) -> None:
@@ -91,6 +108,7 @@ def build_report(
     verdicts: Iterable[Verdict],
     settings: ReportSettings,
     rng: np.random.Generator | None = None,
+    answer_space: int | None = None,
 ) -> Report:
     """Measure one evaluation in one pass over the verdicts and one over the samples, both in any order.
 
@@ -107,29 +125,42 @@ def build_report(
         verdicts: the verifier's judgements.
         settings: what to measure.
         rng: source of the band's multipliers; by default made from `settings.seed`.
+        answer_space: possible answers of a problem, where the benchmark has a fixed set: what guessing would score.
 
     Raises:
         MetricError: a problem without a judged sample, a sample that comes twice, or a metric that fails.
     """
     plan = preview_plan(len(problems), settings.num_samples, settings.preview_rows) if problems else []
-    judged = JudgedSamples(problems, settings.num_samples, plan)
+    gathered = Gathered(problems) if any(settings.sample_metrics.values()) else None
+    judged = JudgedSamples(problems, settings.num_samples, plan, gathered=gathered)
     counts = tally([problem.id for problem in problems], judged.follow(verdicts))
-    drawn = DrawnSamples(problems, settings.num_samples, plan)
+    drawn = DrawnSamples(problems, settings.num_samples, plan, gathered=gathered)
     drawn.read(samples)
     estimates, curve = _pass_at_k(counts, settings, rng or np.random.default_rng(settings.seed))
-    scalars = _named(estimates) | _count_scalars(counts) | _outcome_scalars(judged) | _sample_scalars(drawn)
-    extra, curves, histograms, skipped = _apply_metrics(counts, settings.metrics, frozenset(scalars))
+    found = Collected(curves=[curve], histograms=[accuracy_histogram(counts)], notes=_notes(counts, settings, drawn))
+    found.add("pass_at_k", Measured({f"pass_at_{k}": estimate for k, estimate in estimates.items()}))
+    found.scalars |= _count_scalars(counts) | _outcome_scalars(judged) | _sample_scalars(drawn)
     pairs, left_out = _disagreement_table(judged)
+    found.tables += (_sample_table(problems, judged, drawn), pairs, _problem_table(problems, counts, drawn))
+    found.notes += left_out
+    add_metrics(found, counts, settings.metrics)
+    if gathered is not None:
+        _add_of_samples(found, gathered, settings)
+    if answer_space is not None:
+        found.add("chance", against_chance(curve, answer_space, estimates))
+        found.scalars["num_possible_answers"] = float(answer_space)
+    if settings.extrapolate:
+        found.add("extrapolate", _extrapolated(counts, settings))
     return Report(
         benchmark=benchmark,
         spec=spec,
         verifier=verifier,
         tally=counts,
-        scalars=scalars | extra,
-        curves=(curve, *curves),
-        histograms=(accuracy_histogram(counts), *histograms),
-        tables=(_sample_table(problems, judged, drawn), pairs, _problem_table(problems, counts, drawn)),
-        notes=(*_notes(counts, settings, drawn), *left_out, *skipped),
+        scalars=found.scalars,
+        curves=tuple(found.curves),
+        histograms=tuple(found.histograms),
+        tables=tuple(found.tables),
+        notes=tuple(found.notes),
     )
 
 
@@ -138,26 +169,14 @@ def _check_whole(name: str, value: object, least: int, most: int) -> None:
         raise ConfigError(f"report.{name} must be a whole number in {least}..{most}, got {value!r}")
 
 
-def _check_metric(name: str, metric: object) -> None:
-    if not re.fullmatch(r"[A-Za-z][\w.-]*", str(name), flags=re.ASCII):
-        raise ConfigError(f"report.metrics has the key {name!r}; use letters, digits, '_', '-' and '.' (trackers do)")
-    if metric is not None and not callable(metric):
-        raise ConfigError(
-            f"report.metrics.{name} must be a function of a Tally, got {type(metric).__name__}; "
-            "write {_target_: <function>, _partial_: true}"
-        )
-
-
-def _pass_at_k(
-    counts: Tally, settings: ReportSettings, rng: np.random.Generator
-) -> tuple[dict[str, float | Estimate], Curve]:
+def _pass_at_k(counts: Tally, settings: ReportSettings, rng: np.random.Generator) -> tuple[dict[int, Estimate], Curve]:
     fewest = int(counts.num_samples.min())
     headline = {1, min(HEADLINE_K, fewest)} | {k for k in settings.ks or () if k <= fewest}
     ks = np.union1d(log_spaced(fewest), np.array(sorted(headline)))
     values = pass_at_k_per_problem(counts.num_samples, counts.num_correct, ks)
     low, high = mean_band(values, rng, confidence=settings.confidence, draws=settings.draws)
-    estimates: dict[str, float | Estimate] = {
-        f"pass_at_{k}": mean_interval(values[:, int(np.searchsorted(ks, k))], confidence=settings.confidence)
+    estimates = {
+        k: mean_interval(values[:, int(np.searchsorted(ks, k))], confidence=settings.confidence)
         for k in sorted(headline)
     }
     low = np.maximum.accumulate(low)  # the true curve rises: a band that holds it holds it within its rising part
@@ -166,14 +185,20 @@ def _pass_at_k(
     return estimates, Curve("pass_at_k", ks, values.mean(axis=0), low, high, unsure, settings.confidence)
 
 
-def _named(estimates: Mapping[str, float | Estimate]) -> dict[str, float]:
-    scalars: dict[str, float] = {}
-    for name, value in estimates.items():
-        if isinstance(value, Estimate):
-            scalars |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
-        else:
-            scalars[name] = float(value)
-    return scalars
+def _add_of_samples(found: Collected, gathered: Gathered, settings: ReportSettings) -> None:
+    add_sample_metrics(
+        found,
+        gathered.responses(),
+        settings.sample_metrics,
+        ks=settings.ks or (),
+        confidence=settings.confidence,
+        seed=settings.seed,
+    )
+
+
+def _extrapolated(counts: Tally, settings: ReportSettings) -> Measured:
+    rng = np.random.default_rng(settings.seed)
+    return beyond_n(counts, settings.extrapolate or (), rng=rng, confidence=settings.confidence)
 
 
 def _count_scalars(counts: Tally) -> dict[str, float]:
@@ -211,52 +236,6 @@ def _sample_scalars(drawn: DrawnSamples) -> dict[str, float]:
         scalars["mean_logprob"] = drawn.logprob / drawn.logprob_tokens
     if drawn.entropy_tokens:
         scalars["mean_entropy"] = drawn.entropy / drawn.entropy_tokens
-    return scalars
-
-
-def _apply_metrics(
-    counts: Tally, metrics: Mapping[str, Metric | None], taken: frozenset[str]
-) -> tuple[dict[str, float], list[Curve], list[Histogram], list[str]]:
-    scalars: dict[str, float] = {}
-    curves: list[Curve] = []
-    histograms: list[Histogram] = []
-    skipped: list[str] = []
-    for name, metric in metrics.items():
-        if metric is None:
-            continue
-        value = _value(name, metric, counts)
-        if value is None:
-            skipped.append(f"{name} does not apply to these counts and is left out.")
-        elif isinstance(value, Curve):
-            curves.append(value)
-        elif isinstance(value, Histogram):
-            histograms.append(value)
-        else:
-            scalars |= _checked_scalars(name, value, taken | frozenset(scalars))
-    return scalars, curves, histograms, skipped
-
-
-def _value(name: str, metric: Metric, counts: Tally) -> MetricValue:
-    try:
-        value: object = metric(counts)
-    except MetricError as error:
-        raise MetricError(f"metric {name}: {error}; report.metrics.{name}=null switches it off") from error
-    if isinstance(value, np.number | int):
-        return float(value)
-    if value is None or isinstance(value, float | Estimate | Curve | Histogram):
-        return value
-    raise MetricError(
-        f"metric {name} returned {type(value).__name__}; a number, Estimate, Curve, Histogram or None is expected"
-    )
-
-
-def _checked_scalars(name: str, value: float | Estimate, taken: frozenset[str]) -> dict[str, float]:
-    scalars = _named({name: value})
-    for key, number in scalars.items():
-        if key in taken:
-            raise MetricError(f"metric {name} would overwrite {key}; choose another key under report.metrics")
-        if not np.isfinite(number):
-            raise MetricError(f"metric {name} gave {key}={number}; return None where the metric does not apply")
     return scalars
 
 

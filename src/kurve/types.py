@@ -163,6 +163,19 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class Responses:
+    """The judged samples of one problem by ascending index, n of them; failed judgements are left out."""
+
+    problem_id: str
+    correct: NDArray[np.bool_]  # [n]
+    answer: NDArray[np.int64]  # number of the answer: equal ones share it; -1 without one, [n]
+    text: NDArray[np.int64]  # number of the response's text; -1 where the sample was not read, [n]
+    logprob: NDArray[np.float64]  # nats, of all tokens; NaN where it is not known, [n]
+    num_tokens: NDArray[np.int64]  # 0 where it is not known, [n]
+    num_unnamed: int = 0  # wrong answers that the verifier found but did not write down
+
+
+@dataclass(frozen=True, slots=True)
 class Curve:
     """A quantity over k with its simultaneous confidence band."""
 

@@ -46,6 +46,7 @@ def test_every_benchmark_loads_from_the_file_that_people_have(name: str, shared_
     assert len(benchmark.problems) == SIZES[name]
     assert benchmark.name == name
     assert benchmark.num_samples == (1024 if name in ("aime24", "amc23") else 128)
+    assert benchmark.answer_space == (1000 if name == "aime24" else None)
     assert benchmark.revision.startswith("sha256:")
     assert benchmark.source.endswith(FILES[name])
     assert all(problem.question == problem.question.strip() for problem in benchmark.problems)
@@ -288,6 +289,9 @@ REFUSED_SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "user not there": ({"path": "~nosuchuser/a.jsonl"}, "cannot be looked up"),
     "name too long": ({"path": "a" * 5000 + ".jsonl"}, "cannot be looked up"),
     "no source": ({"path": None}, "neither a dataset nor a path"),
+    "one answer": ({"answer_space": 1}, "benchmark.answer_space is 1"),
+    "answers of true": ({"answer_space": True}, "benchmark.answer_space is True"),
+    "answers of text": ({"answer_space": "1000"}, "benchmark.answer_space is '1000'"),
     "limit of zero": ({"limit": 0}, "benchmark.limit is 0"),
     "limit of true": ({"limit": True}, "benchmark.limit is True"),
     "limit of text": ({"limit": "8"}, "benchmark.limit is '8'"),

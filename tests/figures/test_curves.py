@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from kurve.errors import MetricError
 from kurve.figures.curves import pass_at_k_figure
 from kurve.figures.files import save
+from kurve.figures.style import GREY
+from kurve.metrics.chance import chance_at_k
 from kurve.metrics.passk import log_spaced
 from kurve.types import Curve, Report, SamplingSpec, Tally
 
@@ -86,3 +88,19 @@ def test_no_report_and_a_report_without_a_curve_are_refused() -> None:
         pass_at_k_figure([])
     with pytest.raises(MetricError, match="pass_at_k"):
         pass_at_k_figure([replace(report(8), curves=())])
+
+
+def test_chance_is_dotted_grey_once_a_benchmark_and_leaves_the_axis_as_it_was() -> None:
+    plain = report(1024)
+    k = plain.curves[0].k
+    guess = chance_at_k(1000, k)
+    curve = Curve("chance_pass_at_k", k, guess, guess, guess, np.zeros(k.size, dtype=bool), 0.95)
+    guessed = replace(plain, curves=(*plain.curves, curve))
+    (axes,) = pass_at_k_figure([guessed, replace(guessed, model="other")]).axes
+    dotted = [line for line in axes.lines if line.get_linestyle() == ":" and line.get_color() == GREY]
+    assert len(dotted) == 1
+    assert np.asarray(dotted[0].get_ydata())[-1] == pytest.approx(0.641, abs=5e-4)
+    assert [text.get_text() for text in axes.texts].count("guessing") == 1
+    (without,) = pass_at_k_figure([plain, replace(plain, model="other")]).axes
+    assert axes.get_ylim() == without.get_ylim()
+    assert "guessing" not in [text.get_text() for text in without.texts]

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from kurve.errors import MetricError
-from kurve.metrics.extrapolation import Extrapolation, Method, extrapolate
+from kurve.metrics.bootstrap import Estimate
+from kurve.metrics.extrapolation import Extrapolation, Method, beyond_n, check_reach, extrapolate
+from kurve.types import Tally
 
 KS = np.array([64, 256, 1024, 6400])
 
@@ -82,3 +84,40 @@ def test_what_the_samples_cannot_say_is_refused(n: list[int], c: list[int], ks: 
 def test_problems_that_are_always_solved_do_not_break_a_fit() -> None:
     for method in Method:
         assert carried(np.full(30, 16), np.full(30, 16), method, np.array([32])).value[0] == pytest.approx(1, abs=1e-3)
+
+
+def as_tally(n: list[int], c: list[int]) -> Tally:
+    ids = tuple(f"p{place}" for place in range(len(n)))
+    return Tally(ids, np.array(n), np.array(c), np.zeros(len(n), dtype=np.int64))
+
+
+def test_every_method_gives_a_number_with_its_interval_and_a_row() -> None:
+    tally = as_tally([16] * 20, [0, 1, 2, 3] * 5)
+    found = beyond_n(tally, [32, 64], rng=np.random.default_rng(0), draws=20)
+    assert set(found.scalars) == {f"extrapolated_pass_at_{k}_{method}" for k in (32, 64) for method in Method}
+    expected = carried(tally.num_samples, tally.num_correct, Method.BETA_BINOMIAL, np.array([32, 64]))
+    at_64 = found.scalars["extrapolated_pass_at_64_beta_binomial"]
+    assert isinstance(at_64, Estimate)
+    assert at_64.value == pytest.approx(expected.value[1])
+    assert at_64.low < at_64.value < at_64.high
+    [table] = found.tables
+    assert len(table.rows) == 6
+    assert "trust none" in found.notes[-1]
+
+
+def test_what_the_counts_turn_out_not_to_allow_is_said_instead() -> None:
+    lost = as_tally([16] * 20, [0] * 20)
+    assert "no problem was ever solved" in beyond_n(lost, [32], rng=np.random.default_rng(0)).notes[0]
+    short = as_tally([4] * 20, [1] * 20)  # failed judgements left fewer samples than were asked for
+    found = beyond_n(short, [3, 500], rng=np.random.default_rng(0))
+    assert not found.scalars
+    assert [note.split()[0] for note in found.notes] == ["pass@3", "pass@500"]
+
+
+@pytest.mark.parametrize(
+    ("ks", "words"), [([16], "is measured"), ([1601], "draw more"), ([True], "whole"), (["32"], "whole")]
+)
+def test_k_that_so_many_samples_cannot_tell_are_refused_early(ks: list[int], words: str) -> None:
+    check_reach([17, 1600], 16)
+    with pytest.raises(MetricError, match=words):
+        check_reach(ks, 16)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kurve.types import Answer, Outcome
-from kurve.verifiers.second import second_opinion
+from kurve.verifiers.second import normal_form, second_opinion
 
 
 def opinion(gold: str | tuple[str, ...], answer: str, *, unit: str = "", tolerance: float | None = None) -> bool:
@@ -73,3 +73,50 @@ def test_a_long_answer_takes_no_long_time(unit: str) -> None:
     start = time.process_time()
     opinion("5", unit * 100_000)
     assert time.process_time() - start < 3
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        ["1/2", "0.5", r"\frac{1}{2}", r"\dfrac12", "$0.50$", " 2/4 "],
+        ["1,234", "1234", "1{,}234", "1234.0"],
+        ["x=3", "3", "3.0", "+3"],
+        [r"\left(1, 2\right)", "(1,2)"],
+        ["62.5%", r"62.5\%", "62.5"],
+    ],
+)
+def test_equal_literals_have_one_normal_form(same: list[str]) -> None:
+    assert len({normal_form(one) for one in same}) == 1
+
+
+def test_what_is_not_equal_keeps_its_own_form() -> None:
+    different = [
+        "1/3",
+        "0.333",
+        "(1,2)",
+        "(2,1)",
+        r"\sqrt{2}",
+        "2",
+        "-2",
+        "12",
+        "1,2",
+        "",
+        "4+7=11,11*8=88",
+        "11*8=88,4+7=11",
+    ]
+    assert len({normal_form(one) for one in different}) == len(different)
+    assert normal_form("5 cm", "cm") == normal_form("5") != normal_form("5 cm")
+
+
+@given(st.text(max_size=60))
+def test_any_text_has_a_normal_form(text: str) -> None:
+    assert normal_form(text) == normal_form(text.strip())
+
+
+@given(st.text(alphabet="0123456789 +-*/=(),.", max_size=14))
+def test_the_short_way_of_plain_answers_changes_no_form(text: str) -> None:
+    assert normal_form(text) == normal_form(rf"\displaystyle{text}")
+
+
+def test_sums_of_huge_fractions_have_a_form_too() -> None:
+    assert normal_form("+".join(f"1/{base}^99" for base in (7, 11, 13, 17, 19, 23, 29, 31, 37, 41)))

@@ -12,6 +12,7 @@ from kurve.errors import ConfigError
 from kurve.types import Answer, Problem
 
 MAX_PROBLEMS = 5_000  # the shortest kinds have few thousand distinct ones
+LARGEST_ANSWER = 99  # from 1
 VERSION = "1"  # raised when the problems of a number change: their ids and stores then change too
 _NAMES = ("Ann", "Ben", "Cleo", "Dan", "Eve", "Finn", "Gina", "Hugo")
 _THINGS = ("apples", "books", "marbles", "coins", "pencils", "stamps", "shells", "cards")
@@ -20,8 +21,8 @@ _THINGS = ("apples", "books", "marbles", "coins", "pencils", "stamps", "shells",
 def load(*, name: str = "arithmetic", limit: int | None = 64, num_samples: int = 16) -> Benchmark:
     """The first `limit` problems of a fixed sequence of one- and two-step word problems, None for all 5,000.
 
-    Answers are whole numbers from 1 to 99. It measures plumbing and very small models; a model of 1B parameters or
-    more solves nearly all of it.
+    Answers are whole numbers from 1 to 99, which is also what a guess may choose from. It measures plumbing and very
+    small models; a model of 1B parameters or more solves nearly all of it.
 
     Raises:
         ConfigError: `limit` is not a whole number from 1 to 5,000, or `num_samples` none from 1.
@@ -32,7 +33,12 @@ def load(*, name: str = "arithmetic", limit: int | None = 64, num_samples: int =
             raise ConfigError(f"benchmark.{key} is {value!r}; expected a whole number from 1 to {most:,}")
     problems = tuple(islice(_problems(), limit))
     return Benchmark(
-        name=name, problems=problems, revision=VERSION, source="kurve.benchmarks.arithmetic", num_samples=num_samples
+        name=name,
+        problems=problems,
+        revision=VERSION,
+        source="kurve.benchmarks.arithmetic",
+        num_samples=num_samples,
+        answer_space=LARGEST_ANSWER,
     )
 
 

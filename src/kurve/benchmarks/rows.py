@@ -29,6 +29,7 @@ class Benchmark:
     source: str  # hub id, URL or path
     num_samples: int  # samples to draw for each problem, unless asked otherwise
     strata: tuple[str, ...] = ()  # kind of each problem (subject, level), or empty
+    answer_space: int | None = None  # possible answers of a problem, where they are a fixed set
 
     @property
     def string_only(self) -> tuple[str, ...]:
@@ -51,6 +52,7 @@ def load(
     num_samples: int = 128,
     fold: Sequence[float] | None = None,
     duplicates: str = "refuse",
+    answer_space: int | None = None,
 ) -> Benchmark:
     """Load a benchmark, refusing a dataset of which any row is malformed.
 
@@ -65,6 +67,7 @@ def load(
         num_samples: the benchmark's budget, samples a problem.
         fold: [low, high): keep the problems whose id hashes into this part of [0, 1).
         duplicates: `refuse` a repeated problem, or keep the `first`.
+        answer_space: possible answers of every problem: 1,000 for AIME, 4 for a choice of four; None if they are open.
 
     Raises:
         ConfigError: a setting is wrong, the file does not exist or the `datasets` package is missing.
@@ -72,6 +75,7 @@ def load(
     """
     mapping, normalize = _check_columns(columns), _normalizer(gold)
     _check_settings(limit, num_samples, duplicates)
+    _check_answer_space(answer_space)
     low, high = _check_fold(fold)
     if path is not None:
         source, (rows, revision) = str(path), files.read(Path(path))
@@ -85,7 +89,8 @@ def load(
     if not kept:
         raise DataError(f"no problem of {source} falls into benchmark.fold=[{low}, {high}]")
     problems, strata = zip(*kept, strict=True)
-    return Benchmark(name, problems, revision or "", source, num_samples, strata if "stratum" in mapping else ())
+    kinds = strata if "stratum" in mapping else ()
+    return Benchmark(name, problems, revision or "", source, num_samples, kinds, answer_space)
 
 
 def _problems(
@@ -159,6 +164,16 @@ def _check_settings(limit: int | None, num_samples: int, duplicates: str) -> Non
             raise ConfigError(f"benchmark.{key} is {count!r}; expected a whole number, 1 or more")
     if duplicates not in ("refuse", "first"):
         raise ConfigError(f"benchmark.duplicates is {duplicates!r}; expected refuse or first")
+
+
+def _check_answer_space(answer_space: object) -> None:
+    if answer_space is None:
+        return
+    if isinstance(answer_space, bool) or not isinstance(answer_space, int) or answer_space < 2:
+        raise ConfigError(
+            f"benchmark.answer_space is {answer_space!r}; expected the number of possible answers of a problem, 2 or "
+            "more, or null where they are open"
+        )
 
 
 def _check_fold(fold: Sequence[float] | None) -> tuple[float, float]:

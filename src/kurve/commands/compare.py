@@ -1,5 +1,6 @@
 """`kurve compare`: what changed between a base and tuned models, from counts, stored samples or runs."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +13,13 @@ from rich.text import Text
 from kurve.commands import provenance
 from kurve.commands.build import build
 from kurve.commands.compared import Compared, Counted, compare_all, comparison_settings
+from kurve.commands.guessing import guess_filter
 from kurve.commands.references import Found, find
 from kurve.commands.verdicts import show_verdicts
-from kurve.comparison import in_words, shared_problems
+from kurve.comparison import Comparison, in_words, paired, restricted, shared_problems, supports
 from kurve.errors import ConfigError, DataError
 from kurve.figures.files import write_whole
-from kurve.metrics.coverage_sets import CoverageSets
+from kurve.guess_filter import GuessFilter
 from kurve.metrics.power import Settling
 from kurve.metrics.seeds import LEAST_SEEDS, SeedEffect
 from kurve.tracking import RunInfo, Tracker
@@ -37,15 +39,20 @@ def main(cfg: DictConfig) -> None:
     output = _output(cfg)
     found = _found(cfg, tracker)
     models, left_out = _paired(cfg, found)
+    guesses = _guesses(cfg, models, tracker)
+    if guesses is not None:
+        kept = set(models[0].tally.problem_ids).difference(guesses.ids)
+        models = [Counted(one.name, restricted(one.tally, kept)) for one in models]
     benchmark = next((one.benchmark for one in found if one.benchmark), "these problems")
     tracker.check()
     compared = compare_all(
         models[0], models[1:], benchmark=benchmark, name=FOLDER, settings=settings, as_seeds=_as_seeds(cfg, models)
     )
+    compared = dataclasses.replace(compared, guesses=guesses)
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     files = _write(compared, run_dir / FOLDER, output)
     _publish(cfg, found, compared, files, tracker)
-    _show(compared, left_out, tracker, files[0] if output is None else output, files[1])
+    _show(compared, left_out, tracker, [output or files[0], *files[1:]])
 
 
 def _output(cfg: DictConfig) -> Path | None:
@@ -95,6 +102,17 @@ def _paired(cfg: DictConfig, found: Sequence[Found]) -> tuple[list[Counted], lis
     return [Counted(one.name, tally) for one, tally in zip(models, tallies, strict=True)], left_out
 
 
+def _guesses(cfg: DictConfig, models: Sequence[Counted], tracker: Tracker) -> GuessFilter | None:
+    """What the guess filter leaves out of every model, judged on the base's problems; unpaired ones come first."""
+    if cfg.guess_filter is None:
+        return None
+    for one in models[1:]:
+        paired(models[0].tally, one.tally, names=(models[0].name, one.name))
+    ids = models[0].tally.problem_ids
+    given, threshold = cfg.guess_filter, cfg.guess_threshold
+    return guess_filter(cfg, "guess_filter", ids, tracker, reference=given, threshold=threshold)
+
+
 def _as_seeds(cfg: DictConfig, models: Sequence[Counted]) -> bool:
     if not isinstance(cfg.seeds, bool):
         raise ConfigError(f"seeds is {cfg.seeds!r}; expected true or false")
@@ -139,6 +157,8 @@ def _run_info(cfg: DictConfig, found: Sequence[Found], compared: Compared) -> Ru
         tags["kurve.base_run_id"] = runs[0]
     if any(runs[1:]):
         tags["kurve.tuned_run_ids"] = ", ".join(filter(None, runs[1:]))
+    if compared.guesses is not None:
+        tags |= compared.guesses.tags()
     tags |= {f"kurve.verdict.{one.tuned}": in_words(one) for one in compared.comparisons}
     if commit := provenance.git_commit():
         tags["kurve.git_commit"] = commit
@@ -152,7 +172,7 @@ def _run_info(cfg: DictConfig, found: Sequence[Found], compared: Compared) -> Ru
     )
 
 
-def _show(compared: Compared, left_out: Sequence[str], tracker: Tracker, numbers: Path, figure: Path) -> None:
+def _show(compared: Compared, left_out: Sequence[str], tracker: Tracker, files: Sequence[Path]) -> None:
     console = Console(highlight=False)
     console.print(Text(f"\n{compared.benchmark}", style="bold"))
     show_verdicts(compared.comparisons, console)
@@ -160,14 +180,16 @@ def _show(compared: Compared, left_out: Sequence[str], tracker: Tracker, numbers
     for k, effect in compared.seeds:
         console.print(Text(_seeds_words(k, effect)))
     for one in compared.comparisons:
-        console.print(Text(_coverage_words(one.base, one.tuned, one.coverage)))
+        console.print(Text(_coverage_words(one)))
     for one in compared.comparisons:
         for open_one, change in zip(one.settling, (one.at_1.change, one.headline.change), strict=False):
             if change.low <= 0 <= change.high:
                 console.print(Text(_settling_words(one.tuned, open_one, one.difference.num_problems)))
+    if compared.guesses is not None:
+        console.print(Text(compared.guesses.words, style="yellow"))
     if left_out:
         console.print(Text(f"left out, not in every model: {_listed(left_out)}", style="yellow"))
-    console.print(Text(f"\nnumbers  {numbers}\nfigure   {figure}"), soft_wrap=True)
+    console.print(Text(f"\nnumbers  {files[0]}\nfigure   {files[1]}\nproblems {files[-1]}"), soft_wrap=True)
     if tracker.url:
         console.print(Text(f"run      {tracker.url}"), soft_wrap=True)
     if tracker.hint:
@@ -183,13 +205,27 @@ def _seeds_words(k: int, effect: SeedEffect) -> str:
     )
 
 
-def _coverage_words(base: str, tuned: str, sets: CoverageSets) -> str:
+def _coverage_words(one: Comparison) -> str:
+    base, tuned, sets = one.base, one.tuned, one.coverage
     null = sets.base_null
     chance = f"; two halves of {base}'s own samples differ by {null.only_one:.1f} each way" if null else ""
     return (
         f"solved by {base} and {tuned}: {len(sets.both)}, only by {base}: {len(sets.base_only)}, only by {tuned}: "
-        f"{len(sets.tuned_only)}, by neither: {len(sets.neither)} (McNemar p = {sets.p_value:.3g}{chance})"
+        f"{len(sets.tuned_only)}, by neither: {len(sets.neither)} (McNemar p = {sets.p_value:.3g}{chance}). "
+        f"{_support_words(one)}"
     )
+
+
+def _support_words(one: Comparison) -> str:
+    """What "not solved" can mean with so many samples."""
+    sure = f"with {100 * one.difference.confidence:g} % confidence"
+    said = [
+        f"unsolved at n = {int(tally.num_samples.min()):,} means p < {100 * support:.2g} %"
+        for tally, support in zip(one.counts, supports(one), strict=True)
+    ]
+    if said[0] == said[1]:
+        return f"{said[0].capitalize()} {sure}."
+    return f"{one.base}: {said[0]}, {one.tuned}: {said[1]}, {sure}."
 
 
 def _settling_words(name: str, one: Settling, num_problems: int) -> str:

@@ -13,7 +13,9 @@ from kurve.comparison import Comparison, as_json, compare, pass_at_k_curve, seed
 from kurve.errors import ConfigError
 from kurve.figures import comparison as figures
 from kurve.figures.files import save, write_whole
+from kurve.guess_filter import GuessFilter
 from kurve.metrics.seeds import SeedEffect
+from kurve.problem_changes import write_problem_changes
 from kurve.tracking import TimedPoint, now_ms
 from kurve.types import Curve, Tally
 
@@ -46,9 +48,13 @@ class Compared:
     curves: tuple[Curve, ...]  # of the other models
     seed: int  # of the draws
     seeds: tuple[tuple[int, SeedEffect], ...] = ()  # by k, where the models are seeds of one configuration
+    guesses: GuessFilter | None = None  # which problems were left out
 
     def write(self, folder: Path) -> list[Path]:
-        """Write `<name>.json` with all numbers and the figure beside it, each whole or not at all.
+        """Write `<name>.json` with all numbers, the figure beside it, and the problems' own changes.
+
+        Each whole or not at all. The latter are `problems.*` in a folder of the same name as the numbers, else
+        `<name>-problems.*`, so that several comparisons fit into one folder.
 
         Raises:
             OSError: the folder cannot be written.
@@ -62,7 +68,8 @@ class Compared:
             for one, curve in zip(self.comparisons, self.curves, strict=True)
         ]
         figure = figures.comparison_figure(models, title=f"pass@k on {self.benchmark}")
-        return [numbers, *save(figure, folder, self.name)]
+        stem = "problems" if folder.name == self.name else f"{self.name}-problems"
+        return [numbers, *save(figure, folder, self.name), *write_problem_changes(self.comparisons, folder, stem)]
 
     def json(self) -> bytes:
         """The numbers: `benchmark`, `pairs` with one entry for each model compared with the base, and `seeds`."""
@@ -70,6 +77,8 @@ class Compared:
             "benchmark": self.benchmark,
             "pairs": [as_json(one, seed=self.seed) for one in self.comparisons],
         }
+        if self.guesses is not None:
+            document["guess_filter"] = self.guesses.json()
         if self.seeds:
             document["seeds"] = [_seeds_json(k, effect) for k, effect in self.seeds]
         return json.dumps(document, indent=1, allow_nan=False).encode()

@@ -9,12 +9,15 @@ from omegaconf import DictConfig
 
 from kurve.commands import provenance
 from kurve.commands.build import build
+from kurve.commands.guessing import filtered_benchmark, questions_of
 from kurve.commands.made import tell
 from kurve.commands.measure import Evaluation, measure, publish, show, tracked
 from kurve.commands.models import with_name
 from kurve.commands.plan import MAX_SAMPLES, make_plan, whole
 from kurve.commands.sample import checked_sampler, open_store, stop_on_sigterm
 from kurve.commands.stages import JudgeAlongside, draw, judge_stored, verdict_set
+from kurve.errors import ConfigError
+from kurve.metrics.extrapolation import LEAST_PROBLEMS
 from kurve.progress import Progress
 from kurve.report import ReportSettings, check_budget
 from kurve.store import VerdictStore
@@ -35,6 +38,8 @@ def main(cfg: DictConfig) -> None:
     verifier: Verifier = build(cfg.verifier, "verifier")
     tracker: Tracker = build(cfg.tracker, "tracker")
     tracker.check()
+    measured, guesses = filtered_benchmark(cfg, settings, plan.benchmark, tracker)
+    check_num_problems(settings, len(measured.problems))
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     with ExitStack() as stack:
         stack.enter_context(stop_on_sigterm())
@@ -44,7 +49,7 @@ def main(cfg: DictConfig) -> None:
         judged_by = verdict_set(verifier, plan.benchmark)
         verdicts = stack.enter_context(VerdictStore.open(store, judged_by))
         evaluation = Evaluation(
-            benchmark=plan.benchmark,
+            benchmark=measured,
             spec=plan.spec,
             model_name=plan.model.name,
             folder=store.folder,
@@ -52,6 +57,8 @@ def main(cfg: DictConfig) -> None:
             settings=settings,
             config=provenance.recorded(cfg),
             tags=provenance.given_tags(cfg),
+            guesses=guesses,
+            left_out=questions_of(plan.benchmark, guesses),
         )
         todo = stack.enter_context(tracked(tracker, evaluation))
         with (
@@ -98,3 +105,16 @@ def report_settings(node: DictConfig, num_samples: int) -> ReportSettings:
     if settings.ks:
         check_budget(num_samples, settings.ks)
     return settings
+
+
+def check_num_problems(settings: ReportSettings, num_problems: int) -> None:
+    """Refuse to carry on the curve of too few problems, before they are sampled.
+
+    Raises:
+        ConfigError: `report.extrapolate` is set and there are fewer than 20.
+    """
+    if settings.extrapolate and num_problems < LEAST_PROBLEMS:
+        raise ConfigError(
+            f"report.extrapolate needs at least {LEAST_PROBLEMS} problems, got {num_problems}: the shape of a "
+            "distribution is read from fewer only by luck; take more problems or report.extrapolate=null"
+        )

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from rich.text import Text
 
 from kurve.benchmarks.rows import Benchmark
 from kurve.commands import provenance
+from kurve.commands.headlines import headlines
 from kurve.commands.stages import tokens_per_second
 from kurve.errors import TrackingError
 from kurve.export import write_files
+from kurve.guess_filter import GuessFilter, with_filter
 from kurve.report import ReportSettings, build_report
 from kurve.store import SampleStore, VerdictStore
 from kurve.tracking import RunInfo, Tracker
@@ -38,6 +41,8 @@ class Evaluation:
     settings: ReportSettings
     config: Mapping[str, Any]  # as recorded: resolved, secrets blotted out
     tags: Mapping[str, str] = field(default_factory=dict)  # of the run, given by the user
+    guesses: GuessFilter | None = None  # what was left out of `benchmark`
+    left_out: Mapping[str, str] = field(default_factory=dict)  # the questions of those problems, by id
 
     @property
     def name(self) -> str:
@@ -62,8 +67,11 @@ class Evaluation:
         )
 
     def _settings_that_count(self) -> dict[str, object]:
+        """The filter counts by what it left out, a metric by its function and settings."""
         settings = {field.name: getattr(self.settings, field.name) for field in dataclasses.fields(self.settings)}
-        settings["metrics"] = sorted(self.settings.metrics)
+        for name in ("metrics", "sample_metrics"):
+            settings[name] = {key: _described(metric) for key, metric in settings[name].items()}
+        settings["guess_filter"] = self.guesses.ids if self.guesses else None
         return settings
 
     def _tags(self) -> dict[str, str]:
@@ -80,7 +88,16 @@ class Evaluation:
             tags["kurve.git_commit"] = commit
         # A Slurm or Ray job's own number lets an engineer find its log from the run.
         tags |= {f"kurve.{key.lower()}": os.environ[key] for key in ("SLURM_JOB_ID",) if key in os.environ}
+        if self.guesses is not None:
+            tags |= self.guesses.tags()
         return tags | dict(self.tags)
+
+
+def _described(metric: object) -> object:
+    """A metric's function and its settings, or null."""
+    if isinstance(metric, partial):
+        return [_described(metric.func), metric.args, metric.keywords]
+    return metric and f"{getattr(metric, '__module__', '')}.{getattr(metric, '__qualname__', type(metric).__name__)}"
 
 
 @contextmanager
@@ -121,7 +138,10 @@ def measure(evaluation: Evaluation, store: SampleStore, verdicts: VerdictStore) 
         verdicts=verdicts.verdicts(),
         settings=evaluation.settings,
         rng=np.random.default_rng(evaluation.settings.seed),
+        answer_space=evaluation.benchmark.answer_space,
     )
+    if evaluation.guesses is not None:
+        report = with_filter(report, evaluation.guesses, evaluation.left_out)
     scalars, notes = dict(report.scalars), list(report.notes)
     if (speed := tokens_per_second(evaluation.folder)) is not None:
         scalars["tokens_per_second"] = speed
@@ -159,10 +179,11 @@ def show(report: Report, evaluation: Evaluation, tracker: Tracker, *, folder: Pa
     console = Console(highlight=False)
     scalars = report.scalars
     tally = report.tally
+    sure = f"{100 * evaluation.settings.confidence:g} %"
     console.print(Text(evaluation.name, style="bold"))
     for key in _pass_keys(scalars):
         interval = f"[{scalars[f'{key}_low']:.1%}, {scalars[f'{key}_high']:.1%}]"
-        console.print(Text(f"  {key.replace('pass_at_', 'pass@'):<10} {scalars[key]:>7.1%}  95 % {interval}"))
+        console.print(Text(f"  {key.replace('pass_at_', 'pass@'):<10} {scalars[key]:>7.1%}  {sure} {interval}"))
     console.print(
         Text(
             f"  problems: {len(tally.problem_ids)}, samples each: {_range(tally.num_samples)}, "
@@ -172,6 +193,8 @@ def show(report: Report, evaluation: Evaluation, tracker: Tracker, *, folder: Pa
     rates = ("truncation", "no_answer", "timeout", "error", "verifier_disagreement", "duplicate")
     parts = [f"{name.replace('_', ' ')} {scalars[f'{name}_rate']:.1%}" for name in rates if f"{name}_rate" in scalars]
     console.print(Text("  " + ", ".join(parts)), soft_wrap=True)
+    for line in headlines(scalars):
+        console.print(Text(f"  {line}"), soft_wrap=True)
     for note in report.notes:
         console.print(Text(f"  note: {note}"), soft_wrap=True)
     console.print(Text(f"samples  {evaluation.folder}"), soft_wrap=True)

@@ -44,7 +44,7 @@ def find(cfg: DictConfig, key: str, reference: str, tracker: Tracker) -> Found:
     """The counts that a reference names.
 
     Args:
-        cfg: the config of the command: `paths`, `verdicts`.
+        cfg: the config of the command: `paths`, and `verdicts` if it has it.
         key: of the setting, for messages.
         reference: as it was given.
         tracker: where runs and models are looked up.
@@ -101,7 +101,7 @@ def _store(cfg: DictConfig, folder: Path) -> Found:
     """The counts of a store by one set of verdicts."""
     with SampleStore.open_folder(folder) as store:
         names = list_verdicts(folder)
-        wanted = cfg.verdicts
+        wanted = cfg.get("verdicts")  # only `compare` has it
         fitting = [name for name in names if wanted is None or name.startswith(str(wanted))]
         if len(fitting) != 1:
             which = f"verdicts={wanted} fits {len(fitting)} of them" if wanted is not None else "name one: verdicts=..."

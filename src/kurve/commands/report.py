@@ -7,7 +7,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from kurve.commands import provenance
 from kurve.commands.build import build
-from kurve.commands.evaluate import report_settings
+from kurve.commands.evaluate import check_num_problems, report_settings
+from kurve.commands.guessing import filtered_benchmark, questions_of
 from kurve.commands.measure import Evaluation, measure, publish, show, tracked
 from kurve.commands.stages import judge_stored, verdict_set
 from kurve.commands.stored import find_store, stored_benchmark, stored_config
@@ -33,15 +34,19 @@ def main(cfg: DictConfig) -> None:
         num_samples = _num_samples(cfg, store, [problem.id for problem in benchmark.problems])
         settings = report_settings(cfg.report, num_samples)
         tracker.check()
+        measured, guesses = filtered_benchmark(cfg, settings, benchmark, tracker)
+        check_num_problems(settings, len(measured.problems))
         config = _config(drawn_with, cfg, num_samples)
         evaluation = Evaluation(
-            benchmark=benchmark,
+            benchmark=measured,
             spec=store.spec,
             model_name=str(OmegaConf.select(config, "model.name", default=store.spec.model)),
             folder=folder,
             verifier=verdict_set(verifier, benchmark),
             settings=settings,
             config=provenance.recorded(config),
+            guesses=guesses,
+            left_out=questions_of(benchmark, guesses),
         )
         with tracked(tracker, evaluation) as todo:
             _judge_missing(store, evaluation, verifier)

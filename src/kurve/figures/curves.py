@@ -10,7 +10,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from kurve.errors import MetricError
-from kurve.figures.style import COLOURS, DASHES, add_legend, describe, empty_figure, log2_axis, shade_high_variance
+from kurve.figures.style import (
+    COLOURS,
+    DASHES,
+    GREY,
+    add_legend,
+    describe,
+    empty_figure,
+    log2_axis,
+    shade_high_variance,
+)
 from kurve.types import Curve, Report
 
 
@@ -32,6 +41,7 @@ def pass_at_k_figure(reports: Sequence[Report]) -> Figure:
         for curve, colour, dash in zip(curves, cycle(COLOURS), cycle(DASHES), strict=False)
     ]
     _scale(axes, curves)
+    _draw_chance(axes, reports)
     if same_n:
         shade_high_variance(axes, int(curves[0].k[-1]))
     axes.set_xlabel("k (samples per problem)" + ("" if same_n else ";  dotted: k > n/2, high variance"))
@@ -67,6 +77,25 @@ def _draw(axes: Axes, curve: Curve, *, colour: str, dash: str, dotted: bool) -> 
         rest = slice(max(0, sure - 1), None)
         axes.plot(curve.k[rest], curve.value[rest], color=colour, linestyle="dotted", linewidth=1.8, marker=marker)
     return line
+
+
+def _draw_chance(axes: Axes, reports: Sequence[Report]) -> None:
+    """What uniform guesses would score, dotted, once for each benchmark that says how many answers there are."""
+    chances = {
+        report.benchmark: curve for report in reports for curve in report.curves if curve.name == "chance_pass_at_k"
+    }
+    for curve in chances.values():
+        axes.plot(curve.k, curve.value, color=GREY, linestyle="dotted", linewidth=1.4, scalex=False, scaley=False)
+        middle = int(np.argmin(np.abs(curve.value - axes.get_ylim()[1] / 3)))
+        axes.annotate(
+            "guessing",
+            (float(curve.k[middle]), float(curve.value[middle])),
+            xytext=(4, -3),
+            textcoords="offset points",
+            fontsize=7.5,
+            color=GREY,
+            va="top",
+        )
 
 
 def _scale(axes: Axes, curves: Sequence[Curve]) -> None:

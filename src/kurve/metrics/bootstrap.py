@@ -49,6 +49,27 @@ def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> Estimate:
     return Estimate(float(table.mean()), float(low[0]), float(high[0]))
 
 
+def student_interval(values: ArrayLike, *, confidence: float = 0.95) -> Estimate | float:
+    """Mean over problems of a quantity without an upper bound, with Student's t interval cut at 0.
+
+    Args:
+        values: one a problem, at least 0, [P]. A single problem gives the bare number: its interval is infinite.
+        confidence: of the interval, a fraction.
+
+    Raises:
+        MetricError: no values, values below 0 or not finite, or a confidence outside (0, 1).
+    """
+    column = np.asarray(values, dtype=np.float64)
+    if column.ndim != 1 or column.size == 0 or not np.all(np.isfinite(column) & (column >= 0)):
+        raise MetricError(f"need finite values from 0 on, one a problem, got {column[:8].tolist()}")
+    quantile = student_quantile(normal_quantile(confidence), column.size)
+    mean = float(column.mean())
+    if column.size == 1:
+        return mean
+    half = quantile * float(column.std(ddof=1)) / np.sqrt(column.size)
+    return Estimate(mean, max(0.0, mean - half), mean + half)
+
+
 def mean_band(
     values: ArrayLike, rng: np.random.Generator, *, confidence: float = 0.95, draws: int = 2000
 ) -> tuple[Floats, Floats]:

@@ -147,6 +147,13 @@ def support_threshold(num_samples: int, *, chance: float = 0.05) -> float:
     return -math.expm1(math.log(chance) / num_samples)
 
 
+def empirical_support(tally: Tally) -> float:
+    """The success probability that a problem without a correct sample may still have, at the smallest n; see
+    `support_threshold`.
+    """
+    return support_threshold(int(tally.num_samples.min()))
+
+
 def _null(tally: Tally) -> SplitHalf | None:
     return split_half(tally.num_samples, tally.num_correct) if tally.num_samples.min() >= 2 else None
 

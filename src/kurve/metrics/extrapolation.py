@@ -6,7 +6,7 @@ share of problems that are never solved (Kazdan et al. 2025, arXiv:2510.05197); 
 problem without a success for unsolvable, and was .52 where .88 was true.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,11 +15,18 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from kurve.errors import MetricError
+from kurve.metrics.bootstrap import Estimate
+from kurve.metrics.measured import Measured
 from kurve.metrics.passk import Floats, Ints, log_spaced, pass_at_k_per_problem
+from kurve.types import Table, Tally
 
 FURTHEST = 100  # times n
 _DRAWS = 200  # of problems, behind a prediction interval
-_LEAST_PROBLEMS = 20  # a shape of a distribution is read from fewer only by luck
+LEAST_PROBLEMS = 20  # a shape of a distribution is read from fewer only by luck
+_CAUTION = (
+    "Extrapolated values rest on a model of how hard problems are; where two methods differ by more than their "
+    "intervals, trust none."
+)
 _BOUNDS = (-12.0, 12.0)  # of ln a, ln b and the logit
 
 
@@ -85,11 +92,70 @@ def extrapolate(
     return Extrapolation(method, k, value, np.minimum(low, value), np.maximum(high, value), confidence)
 
 
+def beyond_n(
+    tally: Tally, ks: Sequence[int], *, rng: np.random.Generator, confidence: float = 0.95, draws: int = _DRAWS
+) -> Measured:
+    """`extrapolated_pass_at_<k>_<method>` of all methods, and as rows of a table.
+
+    The k that the counts allow: above the smallest n and up to 100 times it. A note says why one is left out.
+
+    Args:
+        tally: counts.
+        ks: as asked for.
+        rng: source of the problems drawn for the intervals.
+        confidence: of the intervals, a fraction.
+        draws: fits behind each interval.
+    """
+    fewest = int(tally.num_samples.min())
+    kept = sorted({k for k in ks if fewest < k <= FURTHEST * fewest})
+    notes = [
+        f"pass@{k} is not extrapolated: a problem has {fewest} judged samples, and what lies between k = {fewest} and "
+        f"{FURTHEST * fewest:,} can be."
+        for k in sorted(set(ks) - set(kept))
+    ]
+    if not kept:
+        return Measured(notes=tuple(notes))
+    n, c = tally.num_samples, tally.num_correct
+    try:
+        found = [extrapolate(n, c, kept, rng, method=method, confidence=confidence, draws=draws) for method in Method]
+    except MetricError as error:
+        return Measured(notes=(*notes, f"Nothing is extrapolated: {error}."))
+    rows = [
+        (int(k), one.method.value, float(one.value[at]), float(one.low[at]), float(one.high[at]))
+        for at, k in enumerate(kept)
+        for one in found
+    ]
+    return Measured(
+        {f"extrapolated_pass_at_{k}_{method}": Estimate(value, low, high) for k, method, value, low, high in rows},
+        tables=(Table("extrapolation", ("k", "method", "value", "low", "high"), tuple(rows)),),
+        notes=(*notes, _CAUTION),
+    )
+
+
+def check_reach(ks: Sequence[int], num_samples: int) -> None:
+    """Refuse k that n samples a problem cannot tell.
+
+    Raises:
+        MetricError: a k that is no whole number, not above n, or more than 100 n.
+    """
+    wrong = [k for k in ks if isinstance(k, bool) or not isinstance(k, int)]
+    if wrong:
+        raise MetricError(f"whole numbers are needed, got {wrong[0]!r}")
+    near, far = [k for k in ks if k <= num_samples], [k for k in ks if k > FURTHEST * num_samples]
+    if near:
+        raise MetricError(f"pass@{near[0]} is measured with n = {num_samples:,}, not extrapolated; name k above n")
+    if far:
+        raise MetricError(
+            f"k = {max(far):,} is more than {FURTHEST} times n = {num_samples:,}; what these samples say ends at "
+            f"k = {FURTHEST * num_samples:,}: draw more"
+        )
+
+
 def _check(n: Ints, c: Ints, k: Ints) -> None:
     if n.shape != c.shape or n.ndim != 1 or np.any((n < 1) | (c < 0) | (c > n)):
         raise MetricError("need one n >= 1 and one c from 0 to n a problem")
-    if n.size < _LEAST_PROBLEMS:
-        raise MetricError(f"need at least {_LEAST_PROBLEMS} problems to carry a curve on, got {n.size}")
+    if n.size < LEAST_PROBLEMS:
+        raise MetricError(f"need at least {LEAST_PROBLEMS} problems to carry a curve on, got {n.size}")
     if not c.any():
         raise MetricError("no problem was ever solved, so nothing says how fast others would be; draw more samples")
     if k.size == 0 or k.min() < 1 or np.any(np.diff(k) < 1):

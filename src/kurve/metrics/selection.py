@@ -11,6 +11,7 @@ from kurve.errors import MetricError
 from kurve.metrics.passk import Floats, Ints, checked_ks
 
 SUBSETS = 200  # of k samples behind a maj@k
+_CELLS = 1 << 21  # of one block of subsets, 16 MB
 
 
 def majority_at_k(
@@ -18,9 +19,9 @@ def majority_at_k(
 ) -> Floats:
     """maj@k, the chance that the most frequent answer of k samples is right, [K].
 
-    Wang et al. 2022 (arXiv:2203.11171). The mean over random subsets without replacement (no closed form is known); all
-    n samples are one subset. A tie of t answers counts 1/t if the right one is among them. Samples without an answer do
-    not vote; k samples of which none has an answer are wrong.
+    Wang et al. 2022 (arXiv:2203.11171). The mean over random subsets without replacement (no closed form is known);
+    k = 1 and all n samples are exact. A tie of t answers counts 1/t if the right one is among them: half of two.
+    Samples without an answer do not vote; k samples of which none has an answer are wrong.
 
     Args:
         labels: cluster of each sample's answer, -1 for none, [n].
@@ -36,16 +37,18 @@ def majority_at_k(
     wanted = checked_ks(ks, label.size, why="maj@k needs k samples of every problem")
     if subsets < 1:
         raise MetricError(f"need at least one subset, got {subsets}; {SUBSETS} is usual")
-    num_clusters = int(label.max()) + 1
-    if num_clusters == 0:
-        return np.zeros(wanted.size)
-    order = rng.permuted(np.tile(np.arange(label.size), (subsets, 1)), axis=1)  # the first k of a row are a subset
-    is_right = np.zeros(num_clusters, dtype=bool)
-    is_right[label[right & (label >= 0)]] = True
-    found = np.empty(wanted.size)
-    for place, k in enumerate(wanted.tolist()):
-        rows = order if k < label.size else order[:1]
-        found[place] = _vote(label[rows[:, :k]], is_right).mean()
+    found = np.zeros(wanted.size)
+    voted_right = right & (label >= 0)
+    if not voted_right.any():
+        return found
+    is_right = np.zeros(int(label.max()) + 1, dtype=bool)
+    is_right[label[voted_right]] = True
+    whole, one = wanted == label.size, (wanted == 1) & (label.size > 1)
+    found[whole] = _share(np.bincount(label[label >= 0], minlength=is_right.size)[None, :], is_right)[0]
+    found[one] = voted_right.mean()
+    drawn = ~(whole | one)
+    if drawn.any():
+        found[drawn] = _mean_vote(label, is_right, wanted[drawn], rng, subsets)
     return found
 
 
@@ -109,12 +112,32 @@ def _labelled(labels: ArrayLike, correct: ArrayLike) -> tuple[Ints, NDArray[np.b
     return label, right
 
 
-def _vote(drawn: Ints, is_right: NDArray[np.bool_]) -> Floats:
-    """Share of the vote's ties that is right, for each row of drawn labels, [rows]."""
-    rows, num_clusters = len(drawn), is_right.size
+def _mean_vote(label: Ints, is_right: NDArray[np.bool_], ks: Ints, rng: np.random.Generator, subsets: int) -> Floats:
+    """Mean share of the vote that is right over random subsets, [K]; the first k of an order are a subset."""
+    height = max(1, _CELLS // max(label.size, is_right.size))
+    order = np.argsort(ks)
+    total = np.zeros(ks.size)
+    for start in range(0, subsets, height):
+        rows = min(height, subsets - start)
+        drawn = rng.permuted(np.tile(label, (rows, 1)), axis=1)
+        votes = np.zeros((rows, is_right.size), dtype=np.int64)
+        counted = 0
+        for place in order:
+            votes += _votes(drawn[:, counted : ks[place]], is_right.size)
+            counted = int(ks[place])
+            total[place] += _share(votes, is_right).sum()
+    return total / subsets
+
+
+def _votes(drawn: Ints, num_clusters: int) -> Ints:
+    """How often each cluster occurs in each row, [rows, clusters]."""
     voting = drawn >= 0
-    places = (np.arange(rows)[:, None] * num_clusters + drawn)[voting]
-    votes = np.bincount(places, minlength=rows * num_clusters).reshape(rows, num_clusters)
+    places = (np.arange(len(drawn))[:, None] * num_clusters + drawn)[voting]
+    return np.bincount(places, minlength=len(drawn) * num_clusters).reshape(len(drawn), num_clusters)
+
+
+def _share(votes: Ints, is_right: NDArray[np.bool_]) -> Floats:
+    """Share of each row's most frequent clusters that is right, [rows]; 0 where nothing was voted for."""
     top = (votes == votes.max(axis=1, keepdims=True)) & (votes > 0)
     share: Floats = (top & is_right).sum(axis=1) / np.maximum(top.sum(axis=1), 1)
     return share

@@ -6,6 +6,7 @@ grader, a person should look. Linear in the length of the answer.
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 
 from kurve.types import Answer, Outcome
 from kurve.verifiers.notation import percent_number, rewrite_e_notation, split_values, strip_unit
@@ -27,6 +28,7 @@ _CHOICE = re.compile(r"\(([A-Z])\)")
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:(?:,|\{,\})\d{3})+(?:\.\d+)?")
 _ASSIGNMENT = re.compile(r"[a-zA-Z](?:_\{?\w+\}?)?(?:\([a-zA-Z]\))?=")
 _TOKEN = re.compile(r"(\d+\.?\d*|\.\d+)|(\\frac|\\times|\\cdot|\\div|[-+*/^(){}])")
+_PLAIN = re.compile(r"[0-9 +\-*/=(),.]*")
 _TUPLE = re.compile(r"[(\[].*,.*[)\]]", re.DOTALL)
 
 
@@ -42,6 +44,18 @@ def second_opinion(reference: Answer, answer: str) -> Outcome:
     if len(values) != len(expected) or len(values) > 5000:
         return Outcome.WRONG
     return Outcome.CORRECT if _same_values(expected, values, reference) else Outcome.WRONG
+
+
+@lru_cache(maxsize=100_000)
+def normal_form(answer: str, unit: str = "") -> str:
+    """One spelling for answers that are equal as literals: its exact value if it is arithmetic, else what is left
+    without spaces and markup.
+
+    What only algebra shows to be equal stays apart, and so do a decimal and the fraction that it rounds.
+    """
+    text = _normal(strip_unit(answer.strip(), unit))
+    value = _value(text)
+    return text if value is None else f"{value.numerator:x}/{value.denominator:x}"  # decimals of any length cost
 
 
 def _same_values(expected: list[str], values: list[str], reference: Answer) -> bool:
@@ -78,6 +92,9 @@ def _same(expected: str, given: str, tolerance: float | None) -> bool:
 
 
 def _normal(text: str) -> str:
+    if _PLAIN.fullmatch(text):  # most answers: nothing below would change more than this
+        text = text.replace(" ", "").rstrip(".")
+        return text.replace(",", "") if _GROUPED.fullmatch(text) else text
     percent = percent_number(text)
     text = _TEXT.sub(r"\1", rewrite_e_notation(percent or text))
     text = _FRACTION.sub(r"\\frac", _DROPPED.sub("", text)).rstrip(".").replace("\\%", "").replace("−", "-")
