@@ -9,12 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kurve.errors import ConfigError, MetricError
+from kurve.metrics.adaptive import unbiased_tally
 from kurve.metrics.bootstrap import Estimate, mean_band, mean_interval
 from kurve.metrics.coverage import accuracy_histogram
 from kurve.metrics.efficiency import HEADLINE_K
 from kurve.metrics.passk import high_variance, log_spaced, pass_at_k_per_problem
 from kurve.observations import DrawnSamples, JudgedSamples, gold_text, preview_plan, shortened, tally
-from kurve.types import Curve, Histogram, Outcome, Problem, Report, Sample, SamplingSpec, Table, Tally, Verdict
+from kurve.types import (
+    Curve,
+    Histogram,
+    Outcome,
+    Problem,
+    Report,
+    Sample,
+    SamplingSpec,
+    StoppingRule,
+    Table,
+    Tally,
+    Verdict,
+)
 
 __all__ = ["Metric", "MetricValue", "ReportSettings", "build_report", "check_budget", "tally"]
 
@@ -42,6 +55,7 @@ class ReportSettings:
     seed: int = 0  # of those draws
     preview_rows: int = MAX_PREVIEW_ROWS
     metrics: Mapping[str, Metric | None] = field(default_factory=dict)  # further metrics by key; None is off
+    stopping: StoppingRule | None = None  # by which the samples that are given were drawn; `num_samples` is its `most`
 
     def __post_init__(self) -> None:
         """Take lists and mappings of any kind; refuse what cannot be measured."""
@@ -94,7 +108,8 @@ def build_report(
 ) -> Report:
     """Measure one evaluation in one pass over the verdicts and one over the samples, both in any order.
 
-    Only indices below `settings.num_samples` of the given problems count. Scalars are fractions, but for tokens
+    Only indices below `settings.num_samples` of the given problems count; with `settings.stopping`, `samples` and
+    `verdicts` hold each problem's counted prefix (`metrics.adaptive`) and no more. Scalars are fractions, but for tokens
     (`mean_tokens`, `total_tokens`), nats a token (`mean_logprob`, `mean_entropy`) and counts (`num_*`). Rates of
     outcomes are shares of all verdicts; what cannot be known (no second grader, no samples) is absent, never 0.
 
@@ -113,11 +128,12 @@ def build_report(
     """
     plan = preview_plan(len(problems), settings.num_samples, settings.preview_rows) if problems else []
     judged = JudgedSamples(problems, settings.num_samples, plan)
-    counts = tally([problem.id for problem in problems], judged.follow(verdicts))
+    counted = tally([problem.id for problem in problems], judged.follow(verdicts))
+    counts = unbiased_tally(counted, settings.stopping) if settings.stopping else counted
     drawn = DrawnSamples(problems, settings.num_samples, plan)
     drawn.read(samples)
     estimates, curve = _pass_at_k(counts, settings, rng or np.random.default_rng(settings.seed))
-    scalars = _named(estimates) | _count_scalars(counts) | _outcome_scalars(judged) | _sample_scalars(drawn)
+    scalars = _named(estimates) | _count_scalars(counts, counted) | _outcome_scalars(judged) | _sample_scalars(drawn)
     extra, curves, histograms, skipped = _apply_metrics(counts, settings.metrics, frozenset(scalars))
     pairs, left_out = _disagreement_table(judged)
     return Report(
@@ -129,7 +145,8 @@ def build_report(
         curves=(curve, *curves),
         histograms=(accuracy_histogram(counts), *histograms),
         tables=(_sample_table(problems, judged, drawn), pairs, _problem_table(problems, counts, drawn)),
-        notes=(*_notes(counts, settings, drawn), *left_out, *skipped),
+        notes=(*_notes(counted, settings, drawn), *_adaptive_notes(counted, settings), *left_out, *skipped),
+        stopping=settings.stopping,
     )
 
 
@@ -151,10 +168,10 @@ def _check_metric(name: str, metric: object) -> None:
 def _pass_at_k(
     counts: Tally, settings: ReportSettings, rng: np.random.Generator
 ) -> tuple[dict[str, float | Estimate], Curve]:
-    fewest = int(counts.num_samples.min())
+    fewest = int(counts.reach.min())
     headline = {1, min(HEADLINE_K, fewest)} | {k for k in settings.ks or () if k <= fewest}
     ks = np.union1d(log_spaced(fewest), np.array(sorted(headline)))
-    values = pass_at_k_per_problem(counts.num_samples, counts.num_correct, ks)
+    values = pass_at_k_per_problem(counts.num_samples, counts.num_correct, ks, largest_k=counts.largest_k)
     low, high = mean_band(values, rng, confidence=settings.confidence, draws=settings.draws)
     estimates: dict[str, float | Estimate] = {
         f"pass_at_{k}": mean_interval(values[:, int(np.searchsorted(ks, k))], confidence=settings.confidence)
@@ -162,7 +179,7 @@ def _pass_at_k(
     }
     low = np.maximum.accumulate(low)  # the true curve rises: a band that holds it holds it within its rising part
     high = np.minimum.accumulate(high[::-1])[::-1]
-    unsure = high_variance(counts.num_samples, ks)
+    unsure = high_variance(counts.reach, ks)
     return estimates, Curve("pass_at_k", ks, values.mean(axis=0), low, high, unsure, settings.confidence)
 
 
@@ -176,11 +193,12 @@ def _named(estimates: Mapping[str, float | Estimate]) -> dict[str, float]:
     return scalars
 
 
-def _count_scalars(counts: Tally) -> dict[str, float]:
+def _count_scalars(counts: Tally, counted: Tally) -> dict[str, float]:
+    """`num_samples` is the largest k of all problems: with a fixed number of samples, the fewest of any."""
     return {
         "num_problems": float(len(counts.problem_ids)),
-        "num_samples": float(counts.num_samples.min()),
-        "num_judged": float(counts.num_samples.sum()),
+        "num_samples": float(counts.reach.min()),
+        "num_judged": float(counted.num_samples.sum()),
         "num_errors": float(counts.num_errors.sum()),
     }
 
@@ -292,9 +310,30 @@ def _problem_table(problems: Sequence[Problem], counts: Tally, drawn: DrawnSampl
     return Table("problems", columns, tuple(rows))
 
 
+def _could_have(counted: Tally, rule: StoppingRule | None) -> NDArray[np.int64]:
+    """Judged samples of each problem, [P]; of those that were stopped, what they could have had."""
+    if rule is None:
+        return counted.num_samples
+    return np.where(counted.num_correct >= rule.successes, rule.most - counted.num_errors, counted.num_samples)
+
+
+def _adaptive_notes(counted: Tally, settings: ReportSettings) -> list[str]:
+    rule = settings.stopping
+    if rule is None:
+        return []
+    total, fixed = int(counted.num_samples.sum()), rule.most * len(counted.problem_ids)
+    return [
+        f"Adaptive sampling: problems were drawn up to {rule.successes} correct samples, at least {rule.least} and at most "
+        f"{rule.most}; {total:,} samples count, a fixed number would have taken {fixed:,}. n and c leave out the "
+        "correct sample that stopped a problem: so pass@k of them is unbiased.",
+        "Rates of outcomes and means of tokens are over the samples that count, of which hard problems have more.",
+    ]
+
+
 def _notes(counts: Tally, settings: ReportSettings, drawn: DrawnSamples) -> list[str]:
     notes = []
-    fewest, most = int(counts.num_samples.min()), int(counts.num_samples.max())
+    numbers = _could_have(counts, settings.stopping)
+    fewest, most = int(numbers.min()), int(numbers.max())
     errors: NDArray[np.int64] = counts.num_errors
     if fewest > 1:
         notes.append(f"pass@k for k > {fewest // 2} (half of n) has high variance: few samples decide it.")
@@ -306,7 +345,7 @@ def _notes(counts: Tally, settings: ReportSettings, drawn: DrawnSamples) -> list
             "they are excluded from n and not counted as wrong."
         )
     if fewest < settings.num_samples:
-        short = int(np.count_nonzero(counts.num_samples < settings.num_samples))
+        short = int(np.count_nonzero(numbers < settings.num_samples))
         notes.append(
             f"{short} problems have fewer than the {settings.num_samples} judged samples asked for (n is {fewest} to "
             f"{most}); curves end at k = {fewest}."

@@ -94,7 +94,7 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True)
 class StoppingRule:
-    """When a problem needs no more samples: at the first n >= `least` with `successes` correct ones, at `most` anyway."""
+    """When a problem has enough samples: at the first n >= `least` with `successes` correct ones, else at `most`."""
 
     least: int
     successes: int

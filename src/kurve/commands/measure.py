@@ -18,12 +18,13 @@ from rich.text import Text
 from kurve.benchmarks.rows import Benchmark
 from kurve.commands import provenance
 from kurve.commands.stages import tokens_per_second
+from kurve.commands.stopping import counted_lengths
 from kurve.errors import TrackingError
 from kurve.export import write_files
 from kurve.report import ReportSettings, build_report
 from kurve.store import SampleStore, VerdictStore
 from kurve.tracking import RunInfo, Tracker
-from kurve.types import Report, SamplingSpec
+from kurve.types import Report, Sample, SamplingSpec, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ class Evaluation:
     def _settings_that_count(self) -> dict[str, object]:
         settings = {field.name: getattr(self.settings, field.name) for field in dataclasses.fields(self.settings)}
         settings["metrics"] = sorted(self.settings.metrics)
+        if settings.pop("stopping") is not None:
+            settings["stopping"] = dataclasses.astuple(self.settings.stopping)
         return settings
 
     def _tags(self) -> dict[str, str]:
@@ -111,14 +114,16 @@ def measure(evaluation: Evaluation, store: SampleStore, verdicts: VerdictStore) 
 
     Raises:
         MetricError: the verdicts do not allow it.
+        DataError: with a stopping rule, some problem is still to be drawn.
     """
+    samples, judged = _counted(evaluation, store, verdicts)
     report = build_report(
         benchmark=evaluation.benchmark.name,
         spec=evaluation.spec,
         verifier=evaluation.verifier,
         problems=evaluation.benchmark.problems,
-        samples=store.samples(),
-        verdicts=verdicts.verdicts(),
+        samples=samples,
+        verdicts=judged,
         settings=evaluation.settings,
         rng=np.random.default_rng(evaluation.settings.seed),
     )
@@ -131,6 +136,20 @@ def measure(evaluation: Evaluation, store: SampleStore, verdicts: VerdictStore) 
         named = ", ".join(string_only[:5]) + (", ..." if len(string_only) > 5 else "")
         notes.append(f"{len(string_only)} reference answers are read as text only, not as mathematics: {named}.")
     return dataclasses.replace(report, scalars=scalars, notes=tuple(notes), model=evaluation.model_name)
+
+
+def _counted(
+    evaluation: Evaluation, store: SampleStore, verdicts: VerdictStore
+) -> tuple[Iterator[Sample], Iterator[Verdict]]:
+    """The samples and verdicts that count: with a stopping rule, those of each problem up to where it was stopped."""
+    rule = evaluation.settings.stopping
+    if rule is None:
+        return store.samples(), verdicts.verdicts()
+    end = counted_lengths(verdicts, [problem.id for problem in evaluation.benchmark.problems], rule)
+    return (
+        (sample for sample in store.samples(end) if sample.index < end[sample.problem_id]),
+        (verdict for verdict in verdicts.verdicts(end) if verdict.index < end[verdict.problem_id]),
+    )
 
 
 def publish(tracker: Tracker, report: Report, folder: Path, *, todo: bool, later: str) -> Sequence[Path]:

@@ -6,12 +6,12 @@ last sample of a problem that was stopped is always correct.
 
 The remedy is to leave that last success out. Given the point (n, c) where a problem ends, all orders of its samples
 that lead there are equally likely, so the share of them that begin with k failures is an unbiased estimate of (1 - p)^k
-for every k <= most (Rao and Blackwell; Girshick, Mosteller and Savage 1946, doi:10.1214/aoms/1177731018). Three kinds of
+for every k <= most (Rao and Blackwell; Girshick, Mosteller and Savage 1946, Ann. Math. Statist. 17, 13). Three kinds of
 point:
 
 - n = least or fewer: any order leads there; the share is C(n - c, k) / C(n, k).
 - stopped later: the last sample is the r-th success and the others are in any order, C(n - 1 - k, r - 1) / C(n - 1, r - 1)
-  (Haldane 1945, doi:10.1093/biomet/33.3.222). This is C(n' - c', k) / C(n', k) with n' = n - 1 and c' = r - 1.
+  (Haldane 1945, Biometrika 33, 222). This is C(n' - c', k) / C(n', k) with n' = n - 1 and c' = r - 1.
 - the end, fewer than r successes: any order leads there, as at first.
 
 So the usual estimator with n' and c' is the unbiased one. It is 1 for k above n' - c', also beyond n', up to `most`.
