@@ -79,7 +79,8 @@ def read_counts(path: Path) -> Tally:
         raise DataError(f"{path} holds no counts of an evaluation: {error}; evaluate again") from error
     ids, n, c, errors = (columns[name] for name in ("id", "n", "c", "errors"))
     largest_k = None if largest is None else np.asarray(largest, dtype=np.int64)
-    return Tally(tuple(ids), *(np.asarray(counts, dtype=np.int64) for counts in (n, c, errors)), largest_k)
+    n, c, errors = (np.asarray(counts, dtype=np.int64) for counts in (n, c, errors))
+    return Tally(tuple(ids), n, c, errors, largest_k)
 
 
 def _whole_curve(report: Report) -> dict[str, object]:

@@ -109,7 +109,7 @@ def build_report(
     """Measure one evaluation in one pass over the verdicts and one over the samples, both in any order.
 
     Only indices below `settings.num_samples` of the given problems count; with `settings.stopping`, `samples` and
-    `verdicts` hold each problem's counted prefix (`metrics.adaptive`) and no more. Scalars are fractions, but for tokens
+    `verdicts` hold the counted prefix of each (`metrics.adaptive`) and no more. Scalars are fractions, but for tokens
     (`mean_tokens`, `total_tokens`), nats a token (`mean_logprob`, `mean_entropy`) and counts (`num_*`). Rates of
     outcomes are shares of all verdicts; what cannot be known (no second grader, no samples) is absent, never 0.
 
@@ -323,7 +323,7 @@ def _adaptive_notes(counted: Tally, settings: ReportSettings) -> list[str]:
         return []
     total, fixed = int(counted.num_samples.sum()), rule.most * len(counted.problem_ids)
     return [
-        f"Adaptive sampling: problems were drawn up to {rule.successes} correct samples, at least {rule.least} and at most "
+        f"Adaptive sampling: drawn up to {rule.successes} correct samples, at least {rule.least} and at most "
         f"{rule.most}; {total:,} samples count, a fixed number would have taken {fixed:,}. n and c leave out the "
         "correct sample that stopped a problem: so pass@k of them is unbiased.",
         "Rates of outcomes and means of tokens are over the samples that count, of which hard problems have more.",

@@ -65,9 +65,8 @@ class Evaluation:
     def _settings_that_count(self) -> dict[str, object]:
         settings = {field.name: getattr(self.settings, field.name) for field in dataclasses.fields(self.settings)}
         settings["metrics"] = sorted(self.settings.metrics)
-        if settings.pop("stopping") is not None:
-            settings["stopping"] = dataclasses.astuple(self.settings.stopping)
-        return settings
+        rule = settings.pop("stopping")
+        return settings | ({"stopping": dataclasses.astuple(rule)} if rule is not None else {})
 
     def _tags(self) -> dict[str, str]:
         tags = {

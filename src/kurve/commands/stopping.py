@@ -40,7 +40,7 @@ def stopping_rule(cfg: DictConfig) -> StoppingRule | None:
     k = whole(settings.get("k", min(HEADLINE_K, most)), "sampling.adaptive.k", least=2)
     if k > most:
         raise ConfigError(
-            f"sampling.adaptive.k is {k} and num_samples is {most}: pass@{k} needs {k} samples of the hardest problems; "
+            f"sampling.adaptive.k is {k} and num_samples is {most}: pass@{k} needs {k} samples of hard problems; "
             f"set num_samples={k} or more (most problems will need far fewer)"
         )
     least = whole(settings.get("least", min(_LEAST, most)), "sampling.adaptive.least", least=2, most=most)
@@ -118,7 +118,7 @@ def counted_lengths(verdicts: VerdictStore, problem_ids: Iterable[str], rule: St
         raise DataError(
             f"{len(open_ones)} of {len(found)} problems ({', '.join(open_ones[:3])}) in {verdicts.folder} are not "
             f"finished by these verdicts: adaptive sampling goes on to {rule.successes} correct samples, at least "
-            f"{rule.least} and at most {rule.most}. Run the same `kurve evaluate` command, which draws what is missing; "
+            f"{rule.least} and at most {rule.most}. The same `kurve evaluate` command draws what is missing; "
             "another verifier may need more samples than the one it was drawn with"
         )
     return {one: prefix.length for one, prefix in found.items()}

@@ -10,7 +10,7 @@ for every k <= most (Rao and Blackwell; Girshick, Mosteller and Savage 1946, Ann
 point:
 
 - n = least or fewer: any order leads there; the share is C(n - c, k) / C(n, k).
-- stopped later: the last sample is the r-th success and the others are in any order, C(n - 1 - k, r - 1) / C(n - 1, r - 1)
+- stopped later: the last sample is the r-th success, the others are in any order: C(n - 1 - k, r - 1) / C(n - 1, r - 1)
   (Haldane 1945, Biometrika 33, 222). This is C(n' - c', k) / C(n', k) with n' = n - 1 and c' = r - 1.
 - the end, fewer than r successes: any order leads there, as at first.
 

@@ -185,7 +185,7 @@ def _reach(n: Ints, c: Ints, largest_k: ArrayLike | None) -> int:
     largest = _whole("largest_k", largest_k)
     if largest.shape != n.shape or np.any((largest < n) | ((largest > n) & (c == 0))):
         raise MetricError(
-            f"need one largest_k a problem, n or, for a problem with a correct sample, more; got {largest[:8].tolist()} "
+            f"need one largest_k a problem, n or, with a correct sample, more; got {largest[:8].tolist()} "
             f"for n = {n[:8].tolist()} and c = {c[:8].tolist()}"
         )
     return int(largest.min())

@@ -27,7 +27,9 @@ class Settling:
     difference: float  # tuned - base, as it was seen, a fraction
     detectable: float  # the smallest true difference that these data find with `power`, a fraction
     problems: float  # in all, with the same n, if the true difference is the seen one; infinite if that is 0
-    samples: float  # n of each of these problems instead; infinite if more samples cannot do it, NaN where k > n/2 or n is adaptive
+    samples: (
+        float  # n of each of these problems instead; infinite if they cannot do it, NaN if k > n/2 or n is adaptive
+    )
     power: float
 
 
