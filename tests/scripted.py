@@ -1,12 +1,14 @@
-"""A sampler that needs no model: small, real, deterministic by seed."""
+"""A sampler that needs no model and a verifier that needs no processes: small, real, deterministic by seed."""
 
 import random
+import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 from kurve.errors import SamplingError
-from kurve.types import Decoding, Model, Prompt, Sample, SampleRequest
+from kurve.types import Decoding, Model, Outcome, Problem, Prompt, Sample, SampleRequest, Verdict
 
 
 class ScriptedSampler:
@@ -51,3 +53,30 @@ class ScriptedSampler:
                     engine=self.engine,
                     engine_version="1",
                 )
+
+
+class ScriptedVerifier:
+    """Takes what stands in the box as the answer; its judgement fails on the answer `fails_on`."""
+
+    fingerprint = "scripted"
+
+    def __init__(self, fails_on: str | None = None) -> None:
+        self._fails_on = fails_on
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Nothing to end."""
+
+    def verify(self, items: Sequence[tuple[Problem, Sample]]) -> list[Verdict]:
+        """One verdict a sample, in order."""
+        return [self._judge(problem, sample) for problem, sample in items]
+
+    def _judge(self, problem: Problem, sample: Sample) -> Verdict:
+        found = re.search(r"boxed\{(.*)\}", sample.text)
+        answer = found[1] if found else ""
+        outcome = Outcome.CORRECT if (answer,) == problem.reference.values else Outcome.WRONG
+        if self._fails_on is not None and answer == self._fails_on:
+            outcome = Outcome.ERROR
+        return Verdict(sample.problem_id, sample.index, outcome, answer)

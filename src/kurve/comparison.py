@@ -17,7 +17,7 @@ from kurve.metrics.bootstrap import Estimate, mean_band
 from kurve.metrics.coverage import accuracy_histogram
 from kurve.metrics.coverage_sets import CoverageSets, SplitHalf, coverage_sets, support_threshold
 from kurve.metrics.crossover import Crossover, crossover
-from kurve.metrics.efficiency import delta_se, headline_k
+from kurve.metrics.efficiency import delta_se, delta_se_k, headline_k
 from kurve.metrics.paired import (
     DRAWS,
     Change,
@@ -28,7 +28,7 @@ from kurve.metrics.paired import (
     overall,
     paired_difference,
 )
-from kurve.metrics.passk import high_variance, log_spaced, pass_at_k_per_problem
+from kurve.metrics.passk import Floats, Ints, high_variance, log_spaced, pass_at_k_per_problem
 from kurve.metrics.power import Settling, settling
 from kurve.metrics.seeds import SeedEffect, seed_effect
 from kurve.types import Curve, Tally
@@ -58,7 +58,8 @@ class Comparison:
     verdict: Change  # of the whole curve
     at_1: PassAtK
     headline: PassAtK  # at k = 256, or the largest k if n is smaller
-    delta_se: Estimate  # base pass@k - tuned pass@1, k that of `headline`
+    delta_se: Estimate  # base pass@k - tuned pass@1
+    delta_se_k: int  # of the base: 256, or its largest k
     crossover: Crossover
     coverage: CoverageSets
     settling: tuple[Settling, ...]  # of pass@1 and of the headline: what would settle them
@@ -90,10 +91,9 @@ def compare(
     """
     base, tuned = paired(base, tuned, names=names)
     k = headline_k(base, tuned)
-    fewest = int(min(base.num_samples.min(), tuned.num_samples.min()))
+    fewest = int(min(base.reach.min(), tuned.reach.min()))
     ks = np.union1d(log_spaced(fewest, MOST_KS), [k])
-    before = pass_at_k_per_problem(base.num_samples, base.num_correct, ks)
-    after = pass_at_k_per_problem(tuned.num_samples, tuned.num_correct, ks)
+    before, after = _table(base, ks), _table(tuned, ks)
     difference = paired_difference(before, after, ks, rng, confidence=confidence, draws=draws)
     ranges = k_ranges(difference)
 
@@ -109,7 +109,8 @@ def compare(
         verdict=overall(ranges),
         at_1=at(0),
         headline=at(int(np.searchsorted(ks, k))),
-        delta_se=delta_se(base, tuned, k, confidence=confidence),
+        delta_se=delta_se(base, tuned, delta_se_k(base), confidence=confidence),
+        delta_se_k=delta_se_k(base),
         crossover=crossover(after - before, difference, rng, draws=draws),
         coverage=coverage_sets(base, tuned),
         settling=tuple(settling(base, tuned, one, confidence=confidence) for one in sorted({1, k})),
@@ -135,11 +136,7 @@ def seed_effects(
     pairs = [paired(base, one, names=(names[0], name)) for one, name in zip(seeds, names[1:], strict=True)]
     k = min(headline_k(*pair) for pair in pairs)
     ks = np.array(sorted({1, k}))
-    tables = [
-        pass_at_k_per_problem(after.num_samples, after.num_correct, ks)
-        - pass_at_k_per_problem(before.num_samples, before.num_correct, ks)
-        for before, after in pairs
-    ]
+    tables = [_table(after, ks) - _table(before, ks) for before, after in pairs]
     cube = np.stack(tables)  # [S, P, K]
     return tuple((int(one), seed_effect(cube[:, :, place], confidence=confidence)) for place, one in enumerate(ks))
 
@@ -163,8 +160,7 @@ def paired(base: Tally, tuned: Tally, *, names: tuple[str, str] = ("base", "tune
             "compare those that both have (kurve compare unpaired=drop)"
         )
     row = {problem_id: at for at, problem_id in enumerate(tuned.problem_ids)}
-    order = np.array([row[problem_id] for problem_id in base.problem_ids], dtype=np.intp)
-    return base, Tally(base.problem_ids, tuned.num_samples[order], tuned.num_correct[order], tuned.num_errors[order])
+    return base, _rows(tuned, np.array([row[problem_id] for problem_id in base.problem_ids], dtype=np.intp))
 
 
 def shared_problems(tallies: Sequence[Tally]) -> tuple[list[Tally], list[str]]:
@@ -178,9 +174,7 @@ def shared_problems(tallies: Sequence[Tally]) -> tuple[list[Tally], list[str]]:
 
 def restricted(tally: Tally, kept: Collection[str]) -> Tally:
     """The counts of some of the problems, in their order."""
-    rows = np.array([problem_id in kept for problem_id in tally.problem_ids], dtype=bool)
-    ids = tuple(problem_id for problem_id in tally.problem_ids if problem_id in kept)
-    return Tally(ids, tally.num_samples[rows], tally.num_correct[rows], tally.num_errors[rows])
+    return _rows(tally, np.flatnonzero([problem_id in kept for problem_id in tally.problem_ids]))
 
 
 def in_words(comparison: Comparison) -> str:
@@ -193,7 +187,7 @@ def supports(comparison: Comparison) -> tuple[float, float]:
     smallest n excludes, at the comparison's confidence for each single problem.
     """
     chance = 1 - comparison.difference.confidence
-    base, tuned = (support_threshold(int(one.num_samples.min()), chance=chance) for one in comparison.counts)
+    base, tuned = (support_threshold(int(one.reach.min()), chance=chance) for one in comparison.counts)
     return base, tuned
 
 
@@ -204,10 +198,10 @@ def pass_at_k_curve(tally: Tally, rng: np.random.Generator, *, confidence: float
         DataError: no problems, or one without a judged sample.
     """
     _check(tally, "the model")
-    ks = log_spaced(int(tally.num_samples.min()))
-    values = pass_at_k_per_problem(tally.num_samples, tally.num_correct, ks)
+    ks = log_spaced(int(tally.reach.min()))
+    values = _table(tally, ks)
     low, high = mean_band(values, rng, confidence=confidence, draws=draws)
-    unsure = high_variance(tally.num_samples, ks)
+    unsure = high_variance(tally.reach, ks)
     return Curve("pass_at_k", ks, values.mean(axis=0), low, high, unsure, confidence)
 
 
@@ -243,7 +237,7 @@ def as_json(comparison: Comparison, *, seed: int | None = None) -> dict[str, obj
         },
         "pass_at_1": _at_json(comparison.at_1),
         "pass_at_k": _at_json(comparison.headline),
-        "delta_se": {"k": comparison.headline.k} | _estimate_json(comparison.delta_se),
+        "delta_se": {"k": comparison.delta_se_k} | _estimate_json(comparison.delta_se),
         "crossover": {
             "point": _finite([cross.point])[0],
             "confidence_set": _finite(cross.confidence_set),
@@ -254,6 +248,22 @@ def as_json(comparison: Comparison, *, seed: int | None = None) -> dict[str, obj
         "accuracy_histogram": _histogram_json(comparison),
         "settling": [_settling_json(one) for one in comparison.settling],
     }
+
+
+def _rows(tally: Tally, rows: NDArray[np.intp]) -> Tally:
+    """The problems at these places, in this order."""
+    return Tally(
+        tuple(tally.problem_ids[row] for row in rows),
+        tally.num_samples[rows],
+        tally.num_correct[rows],
+        tally.num_errors[rows],
+        None if tally.largest_k is None else tally.largest_k[rows],
+    )
+
+
+def _table(tally: Tally, ks: Ints) -> Floats:
+    """pass@k of each problem, [P, K]."""
+    return pass_at_k_per_problem(tally.num_samples, tally.num_correct, ks, largest_k=tally.largest_k)
 
 
 def _check(tally: Tally, name: str) -> None:

@@ -1,7 +1,7 @@
 """Per-problem counts from a file, by whatever tool they were made: `id`, `n` samples, `c` correct ones.
 
 JSONL (also .gz), Parquet or CSV; `errors`, the samples whose judgement failed, may be given too and is not part of n.
-Our own reports keep the same as counts.jsonl and counts.parquet.
+Our own reports keep the same as counts.jsonl and counts.parquet, after adaptive sampling with `largest_k`.
 """
 
 import csv
@@ -31,7 +31,7 @@ def read_counts_file(path: Path) -> Tally:
     """
     rows = _csv_rows(path) if path.name.lower().endswith(".csv") else read_rows(path)[0]
     ids: list[str] = []
-    counts: list[tuple[int, int, int]] = []
+    counts: list[tuple[int, int, int, int]] = []
     places: dict[str, str] = {}
     for row in rows:
         problem_id, one = _counts(row)
@@ -40,11 +40,11 @@ def read_counts_file(path: Path) -> Tally:
         places[problem_id] = row.place
         ids.append(problem_id)
         counts.append(one)
-    n, c, errors = np.array(counts, dtype=np.int64).T
-    return Tally(tuple(ids), n, c, errors)
+    n, c, errors, largest_k = np.array(counts, dtype=np.int64).T
+    return Tally(tuple(ids), n, c, errors, None if np.array_equal(largest_k, n) else largest_k)
 
 
-def _counts(row: Row) -> tuple[str, tuple[int, int, int]]:
+def _counts(row: Row) -> tuple[str, tuple[int, int, int, int]]:
     missing = [name for name in _NEEDED if name not in row.values]
     if missing:
         raise DataError(
@@ -58,7 +58,12 @@ def _counts(row: Row) -> tuple[str, tuple[int, int, int]]:
     errors = _whole(row, "errors") if row.values.get("errors") not in (None, "") else 0
     if not 0 <= c <= n or n < 1:
         raise DataError(f"{row.place}: n = {n} and c = {c}; expected n of at least 1 and c from 0 to n")
-    return str(problem_id), (n, c, errors)
+    largest_k = _whole(row, "largest_k") if row.values.get("largest_k") not in (None, "") else n
+    if largest_k < n or (largest_k > n and c == 0):
+        raise DataError(
+            f"{row.place}: largest_k = {largest_k} with n = {n} and c = {c}; expected n, or more if c is above 0"
+        )
+    return str(problem_id), (n, c, errors, largest_k)
 
 
 def _whole(row: Row, name: str) -> int:

@@ -2,7 +2,7 @@
 
 curve.json         pass@k for every k (log-spaced beyond 10,000), the band at fewer k
 counts.parquet     id, n, c, errors of each problem
-counts.jsonl       the same as {"id", "c", "n"} lines
+counts.jsonl       the same as {"id", "c", "n"} lines; both with largest_k after adaptive sampling
 samples.json, problems.json, disagreements.json    tables as {"columns", "data"}, which MLflow shows
 report.json        scalars, notes, settings, histograms, further curves, fingerprints
 pass_at_k, accuracy    figures, as .png and .svg
@@ -72,16 +72,20 @@ def read_counts(path: Path) -> Tally:
     import pyarrow.parquet as pq
 
     try:
-        columns = pq.read_table(path, columns=["id", "n", "c", "errors"]).to_pydict()
+        table = pq.read_table(path)
+        columns = table.select(["id", "n", "c", "errors"]).to_pydict()
+        largest = table["largest_k"].to_pylist() if "largest_k" in table.column_names else None
     except (OSError, KeyError, pa.ArrowException) as error:
         raise DataError(f"{path} holds no counts of an evaluation: {error}; evaluate again") from error
     ids, n, c, errors = (columns[name] for name in ("id", "n", "c", "errors"))
-    return Tally(tuple(ids), *(np.asarray(counts, dtype=np.int64) for counts in (n, c, errors)))
+    largest_k = None if largest is None else np.asarray(largest, dtype=np.int64)
+    n, c, errors = (np.asarray(counts, dtype=np.int64) for counts in (n, c, errors))
+    return Tally(tuple(ids), n, c, errors, largest_k)
 
 
 def _whole_curve(report: Report) -> dict[str, object]:
     curve = curve_of(report)
-    tally, fewest = report.tally, int(report.tally.num_samples.min())
+    tally, fewest = report.tally, int(report.tally.reach.min())
     whole = fewest <= WHOLE_CURVE
     note = "every k" if whole else f"log-spaced k: n = {fewest} is above {WHOLE_CURVE}; counts.jsonl gives every k"
     return {
@@ -92,7 +96,9 @@ def _whole_curve(report: Report) -> dict[str, object]:
         "num_samples": fewest,
         "note": f"{note}; band at the k of 'band', simultaneous, for problems like these; k > n/2 has high variance",
         "k": list(range(1, fewest + 1)) if whole else curve.k.tolist(),
-        "value": (pass_at_k(tally.num_samples, tally.num_correct) if whole else curve.value).tolist(),
+        "value": (
+            pass_at_k(tally.num_samples, tally.num_correct, largest_k=tally.largest_k) if whole else curve.value
+        ).tolist(),
         "band": _band(curve),
     }
 
@@ -116,6 +122,7 @@ def _summary(report: Report, counts_digest: str) -> dict[str, object]:
         "fingerprint": fingerprint(report.spec),
         "verifier": report.verifier,
         "counts_sha256": counts_digest,
+        "adaptive": None if report.stopping is None else asdict(report.stopping),
         "scalars": _finite(report.scalars),
         "notes": list(report.notes),
         "histograms": {h.name: {"edges": h.edges.tolist(), "counts": h.counts.tolist()} for h in report.histograms},
@@ -133,22 +140,25 @@ def _split(table: Table) -> dict[str, object]:
 
 
 def _counts_lines(tally: Tally) -> bytes:
-    rows = zip(tally.problem_ids, tally.num_correct.tolist(), tally.num_samples.tolist(), strict=True)
-    return "".join(json.dumps({"id": problem, "c": c, "n": n}) + "\n" for problem, c, n in rows).encode()
+    names = ["id", "c", "n"] if tally.largest_k is None else ["id", "c", "n", "largest_k"]
+    columns = (tally.problem_ids, *(part.tolist() for part in (tally.num_correct, tally.num_samples, tally.reach)))
+    rows = zip(*columns[: len(names)], strict=True)
+    return "".join(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in rows).encode()
 
 
 def _counts_parquet(tally: Tally) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.table(
-        {
-            "id": pa.array([plain(problem) for problem in tally.problem_ids], pa.string()),
-            "n": pa.array(tally.num_samples.tolist(), pa.int64()),
-            "c": pa.array(tally.num_correct.tolist(), pa.int64()),
-            "errors": pa.array(tally.num_errors.tolist(), pa.int64()),
-        }
-    )
+    columns = {
+        "id": pa.array([plain(problem) for problem in tally.problem_ids], pa.string()),
+        "n": pa.array(tally.num_samples.tolist(), pa.int64()),
+        "c": pa.array(tally.num_correct.tolist(), pa.int64()),
+        "errors": pa.array(tally.num_errors.tolist(), pa.int64()),
+    }
+    if tally.largest_k is not None:
+        columns["largest_k"] = pa.array(tally.largest_k.tolist(), pa.int64())
+    table = pa.table(columns)
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()

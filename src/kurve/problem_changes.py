@@ -5,6 +5,8 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from kurve.comparison import Comparison
 from kurve.figures.files import write_whole
 from kurve.metrics.fisher import false_discovery, fisher_exact
@@ -19,10 +21,13 @@ def problem_changes(comparison: Comparison) -> dict[str, list[str] | list[int] |
     """One row a problem by column, in the base's order: accuracies are c/n, as fractions.
 
     `fisher_p` is two-sided and exact for the problem alone; `fisher_q` is its false discovery rate over the problems of
-    this model, the one to use when problems are picked by it.
+    this model, the one to use when problems are picked by it. Both are NaN where a model was sampled adaptively.
     """
     base, tuned = comparison.counts
     p_values = fisher_exact(base.num_samples, base.num_correct, tuned.num_samples, tuned.num_correct)
+    q_values = false_discovery(p_values)
+    if base.largest_k is not None or tuned.largest_k is not None:  # exact only where n does not depend on the outcomes
+        p_values, q_values = np.full_like(p_values, np.nan), np.full_like(p_values, np.nan)
     before, after = base.num_correct / base.num_samples, tuned.num_correct / tuned.num_samples
     return {
         "model": [comparison.tuned] * len(base.problem_ids),
@@ -35,7 +40,7 @@ def problem_changes(comparison: Comparison) -> dict[str, list[str] | list[int] |
         "accuracy": after.tolist(),
         "difference": (after - before).tolist(),
         "fisher_p": p_values.tolist(),
-        "fisher_q": false_discovery(p_values).tolist(),
+        "fisher_q": q_values.tolist(),
     }
 
 

@@ -100,8 +100,18 @@ class Progress:
             self._newest = time.monotonic()
             self._samples += 1
             self._tokens += sample.num_tokens
+            if self._left[sample.problem_id] == 0:  # was under way when its problem had enough
+                self._total += 1
+                return
             self._left[sample.problem_id] -= 1
             self._problems_done += self._left[sample.problem_id] == 0
+
+    def enough(self, problem_id: str) -> None:
+        """No more samples of this problem are needed."""
+        with self._lock:
+            left = self._left.pop(problem_id, 0)
+            self._total -= left
+            self._problems_done += left > 0
 
     def judged(self, verdict: Verdict) -> None:
         """One more sample is judged."""

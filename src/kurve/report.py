@@ -18,6 +18,7 @@ from kurve.measurements import (
     check_sample_metrics,
     checked_reach,
 )
+from kurve.metrics.adaptive import unbiased_tally
 from kurve.metrics.answers import SampleMetric
 from kurve.metrics.bootstrap import Estimate, mean_band, mean_interval
 from kurve.metrics.chance import GUESSED_SHARE, against_chance
@@ -28,7 +29,18 @@ from kurve.metrics.measured import Measured
 from kurve.metrics.passk import high_variance, log_spaced, pass_at_k_per_problem
 from kurve.observations import DrawnSamples, JudgedSamples, gold_text, preview_plan, shortened, tally
 from kurve.responses import Gathered
-from kurve.types import Curve, Outcome, Problem, Report, Sample, SamplingSpec, Table, Tally, Verdict
+from kurve.types import (
+    Curve,
+    Outcome,
+    Problem,
+    Report,
+    Sample,
+    SamplingSpec,
+    StoppingRule,
+    Table,
+    Tally,
+    Verdict,
+)
 
 __all__ = ["Metric", "MetricValue", "ReportSettings", "build_report", "check_budget", "tally"]
 
@@ -57,6 +69,7 @@ class ReportSettings:
     extrapolate: tuple[int, ...] | None = None  # k above num_samples, at most 100 times it
     guess_filter: str | int | None = None  # what holds the counts of direct answers; the commands apply it
     guess_threshold: float = GUESSED_SHARE  # share of direct answers below which they are guesses
+    stopping: StoppingRule | None = None  # by which the samples that are given were drawn; `num_samples` is its `most`
 
     def __post_init__(self) -> None:
         """Take lists and mappings of any kind; refuse what cannot be measured."""
@@ -69,6 +82,10 @@ class ReportSettings:
             object.__setattr__(self, name, dict(getattr(self, name) or {}))
         check_budget(self.num_samples, self.ks)
         object.__setattr__(self, "extrapolate", checked_reach(self.extrapolate, self.num_samples))
+        if self.extrapolate and self.stopping is not None:
+            raise ConfigError(
+                "report.extrapolate needs the same number of samples of every problem; leave it or sampling.adaptive out"
+            )
         if not isinstance(self.confidence, float) or not 0 < self.confidence < 1:
             raise ConfigError(f"report.confidence must lie between 0 and 1, got {self.confidence!r}; 0.95 is usual")
         check_sample_metrics(self.sample_metrics, confidence=self.confidence)
@@ -112,7 +129,8 @@ def build_report(
 ) -> Report:
     """Measure one evaluation in one pass over the verdicts and one over the samples, both in any order.
 
-    Only indices below `settings.num_samples` of the given problems count. Scalars are fractions, but for tokens
+    Only indices below `settings.num_samples` of the given problems count; with `settings.stopping`, `samples` and
+    `verdicts` hold the counted prefix of each (`metrics.adaptive`) and no more. Scalars are fractions, but for tokens
     (`mean_tokens`, `total_tokens`), nats a token (`mean_logprob`, `mean_entropy`) and counts (`num_*`). Rates of
     outcomes are shares of all verdicts; what cannot be known (no second grader, no samples) is absent, never 0.
 
@@ -131,15 +149,17 @@ def build_report(
         MetricError: a problem without a judged sample, a sample that comes twice, or a metric that fails.
     """
     plan = preview_plan(len(problems), settings.num_samples, settings.preview_rows) if problems else []
-    gathered = Gathered(problems) if any(settings.sample_metrics.values()) else None
+    gathered = Gathered(problems) if _of_samples(settings) else None
     judged = JudgedSamples(problems, settings.num_samples, plan, gathered=gathered)
-    counts = tally([problem.id for problem in problems], judged.follow(verdicts))
+    counted = tally([problem.id for problem in problems], judged.follow(verdicts))
+    counts = unbiased_tally(counted, settings.stopping) if settings.stopping else counted
     drawn = DrawnSamples(problems, settings.num_samples, plan, gathered=gathered)
     drawn.read(samples)
     estimates, curve = _pass_at_k(counts, settings, rng or np.random.default_rng(settings.seed))
-    found = Collected(curves=[curve], histograms=[accuracy_histogram(counts)], notes=_notes(counts, settings, drawn))
+    notes = [*_notes(counted, settings, drawn), *_adaptive_notes(counted, settings)]
+    found = Collected(curves=[curve], histograms=[accuracy_histogram(counts)], notes=notes)
     found.add("pass_at_k", Measured({f"pass_at_{k}": estimate for k, estimate in estimates.items()}))
-    found.scalars |= _count_scalars(counts) | _outcome_scalars(judged) | _sample_scalars(drawn)
+    found.scalars |= _count_scalars(counts, counted) | _outcome_scalars(judged) | _sample_scalars(drawn)
     pairs, left_out = _disagreement_table(judged)
     found.tables += (_sample_table(problems, judged, drawn), pairs, _problem_table(problems, counts, drawn))
     found.notes += left_out
@@ -161,6 +181,7 @@ def build_report(
         histograms=tuple(found.histograms),
         tables=tuple(found.tables),
         notes=tuple(found.notes),
+        stopping=settings.stopping,
     )
 
 
@@ -169,11 +190,16 @@ def _check_whole(name: str, value: object, least: int, most: int) -> None:
         raise ConfigError(f"report.{name} must be a whole number in {least}..{most}, got {value!r}")
 
 
+def _of_samples(settings: ReportSettings) -> bool:
+    """Whether single samples are measured: votes and the like need the same number of them for every problem."""
+    return settings.stopping is None and any(settings.sample_metrics.values())
+
+
 def _pass_at_k(counts: Tally, settings: ReportSettings, rng: np.random.Generator) -> tuple[dict[int, Estimate], Curve]:
-    fewest = int(counts.num_samples.min())
+    fewest = int(counts.reach.min())
     headline = {1, min(HEADLINE_K, fewest)} | {k for k in settings.ks or () if k <= fewest}
     ks = np.union1d(log_spaced(fewest), np.array(sorted(headline)))
-    values = pass_at_k_per_problem(counts.num_samples, counts.num_correct, ks)
+    values = pass_at_k_per_problem(counts.num_samples, counts.num_correct, ks, largest_k=counts.largest_k)
     low, high = mean_band(values, rng, confidence=settings.confidence, draws=settings.draws)
     estimates = {
         k: mean_interval(values[:, int(np.searchsorted(ks, k))], confidence=settings.confidence)
@@ -181,7 +207,7 @@ def _pass_at_k(counts: Tally, settings: ReportSettings, rng: np.random.Generator
     }
     low = np.maximum.accumulate(low)  # the true curve rises: a band that holds it holds it within its rising part
     high = np.minimum.accumulate(high[::-1])[::-1]
-    unsure = high_variance(counts.num_samples, ks)
+    unsure = high_variance(counts.reach, ks)
     return estimates, Curve("pass_at_k", ks, values.mean(axis=0), low, high, unsure, settings.confidence)
 
 
@@ -201,11 +227,12 @@ def _extrapolated(counts: Tally, settings: ReportSettings) -> Measured:
     return beyond_n(counts, settings.extrapolate or (), rng=rng, confidence=settings.confidence)
 
 
-def _count_scalars(counts: Tally) -> dict[str, float]:
+def _count_scalars(counts: Tally, counted: Tally) -> dict[str, float]:
+    """`num_samples` is the largest k of all problems: with a fixed number of samples, the fewest of any."""
     return {
         "num_problems": float(len(counts.problem_ids)),
-        "num_samples": float(counts.num_samples.min()),
-        "num_judged": float(counts.num_samples.sum()),
+        "num_samples": float(counts.reach.min()),
+        "num_judged": float(counted.num_samples.sum()),
         "num_errors": float(counts.num_errors.sum()),
     }
 
@@ -271,9 +298,31 @@ def _problem_table(problems: Sequence[Problem], counts: Tally, drawn: DrawnSampl
     return Table("problems", columns, tuple(rows))
 
 
+def _could_have(counted: Tally, rule: StoppingRule | None) -> NDArray[np.int64]:
+    """Judged samples of each problem, [P]; of those that were stopped, what they could have had."""
+    if rule is None:
+        return counted.num_samples
+    return np.where(counted.num_correct >= rule.successes, rule.most - counted.num_errors, counted.num_samples)
+
+
+def _adaptive_notes(counted: Tally, settings: ReportSettings) -> list[str]:
+    rule = settings.stopping
+    if rule is None:
+        return []
+    total, fixed = int(counted.num_samples.sum()), rule.most * len(counted.problem_ids)
+    return [
+        f"Adaptive sampling: drawn up to {rule.successes} correct samples, at least {rule.least} and at most "
+        f"{rule.most}; {total:,} samples count, a fixed number would have taken {fixed:,}. n and c leave out the "
+        "correct sample that stopped a problem: so pass@k of them is unbiased.",
+        "Rates of outcomes and means of tokens are over the samples that count, of which hard problems have more.",
+        "Votes, confidence and diversity are not measured: they need the same number of samples of every problem.",
+    ]
+
+
 def _notes(counts: Tally, settings: ReportSettings, drawn: DrawnSamples) -> list[str]:
     notes = []
-    fewest, most = int(counts.num_samples.min()), int(counts.num_samples.max())
+    numbers = _could_have(counts, settings.stopping)
+    fewest, most = int(numbers.min()), int(numbers.max())
     errors: NDArray[np.int64] = counts.num_errors
     if fewest > 1:
         notes.append(f"pass@k for k > {fewest // 2} (half of n) has high variance: few samples decide it.")
@@ -285,7 +334,7 @@ def _notes(counts: Tally, settings: ReportSettings, drawn: DrawnSamples) -> list
             "they are excluded from n and not counted as wrong."
         )
     if fewest < settings.num_samples:
-        short = int(np.count_nonzero(counts.num_samples < settings.num_samples))
+        short = int(np.count_nonzero(numbers < settings.num_samples))
         notes.append(
             f"{short} problems have fewer than the {settings.num_samples} judged samples asked for (n is {fewest} to "
             f"{most}); curves end at k = {fewest}."

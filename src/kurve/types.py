@@ -93,6 +93,15 @@ class Decoding:
 
 
 @dataclass(frozen=True, slots=True)
+class StoppingRule:
+    """When a problem has enough samples: at the first n >= `least` with `successes` correct ones, else at `most`."""
+
+    least: int
+    successes: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
 class SamplingSpec:
     """All that decides which samples are drawn; its fingerprint addresses the store.
 
@@ -160,6 +169,14 @@ class Tally:
     num_samples: NDArray[np.int64]  # judged samples, the failed judgements (num_errors) left out, [P]
     num_correct: NDArray[np.int64]  # [P]
     num_errors: NDArray[np.int64]  # samples whose judgement failed (Outcome.ERROR), [P]
+    # Largest k of which pass@k is known, [P]; None: num_samples. After adaptive sampling it exceeds num_samples where a
+    # problem was stopped, and the success that stopped it is in neither count: `metrics.adaptive`.
+    largest_k: NDArray[np.int64] | None = None
+
+    @property
+    def reach(self) -> NDArray[np.int64]:
+        """`largest_k`, or num_samples where the number of samples was fixed, [P]."""
+        return self.num_samples if self.largest_k is None else self.largest_k
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +237,7 @@ class Report:
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = field(default=())  # sentences a reader must know before using the numbers
     model: str = ""  # what people call it; empty takes the spec's path
+    stopping: StoppingRule | None = None  # of adaptive sampling
 
     @property
     def label(self) -> str:

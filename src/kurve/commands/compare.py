@@ -245,7 +245,7 @@ def _settling_words(name: str, one: Settling, num_problems: int) -> str:
     if math.isinf(one.samples):
         return f"{needed}, and more samples of these cannot settle it."
     if math.isnan(one.samples):
-        return f"{needed} (k is above n/2, so what more samples would do is not known)."
+        return f"{needed} (what more samples would do is not known: k is above n/2, or n adaptive)."
     return f"{needed}, or {one.samples:,.0f} samples of each of these."
 
 

@@ -1,13 +1,16 @@
 """`kurve evaluate`: sample, verify while sampling, report, track. Stopped at any point, the next start goes on."""
 
+import dataclasses
 import shlex
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from kurve.commands import provenance
+from kurve.commands.adaptive import draw_adaptively, unfinished
 from kurve.commands.build import build
 from kurve.commands.guessing import filtered_benchmark, questions_of
 from kurve.commands.made import tell
@@ -16,12 +19,14 @@ from kurve.commands.models import with_name
 from kurve.commands.plan import MAX_SAMPLES, make_plan, whole
 from kurve.commands.sample import checked_sampler, open_store, stop_on_sigterm
 from kurve.commands.stages import JudgeAlongside, draw, judge_stored, verdict_set
+from kurve.commands.stopping import stopping_rule
 from kurve.errors import ConfigError
 from kurve.metrics.extrapolation import LEAST_PROBLEMS
 from kurve.progress import Progress
 from kurve.report import ReportSettings, check_budget
 from kurve.store import VerdictStore
 from kurve.tracking import Tracker
+from kurve.types import StoppingRule
 from kurve.verifiers import Verifier
 
 
@@ -32,8 +37,9 @@ def main(cfg: DictConfig) -> None:
         KurveError: a user's mistake or a failure, in words; what was sampled is stored.
     """
     num_samples = whole(cfg.num_samples, "num_samples", least=1, most=MAX_SAMPLES)
-    settings = report_settings(cfg.report, num_samples)
-    plan = make_plan(cfg)
+    rule = stopping_rule(cfg)
+    settings = report_settings(cfg.report, rule.most if rule else num_samples, rule)
+    plan = dataclasses.replace(make_plan(cfg), num_samples=settings.num_samples)
     cfg = with_name(cfg, plan.model)
     verifier: Verifier = build(cfg.verifier, "verifier")
     tracker: Tracker = build(cfg.tracker, "tracker")
@@ -43,10 +49,11 @@ def main(cfg: DictConfig) -> None:
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     with ExitStack() as stack:
         stack.enter_context(stop_on_sigterm())
-        sampler = checked_sampler(cfg, plan, log=run_dir / "engine.log")
-        store = stack.enter_context(open_store(cfg, plan))
-        missing = store.missing(plan.ids, plan.num_samples)
         judged_by = verdict_set(verifier, plan.benchmark)
+        lacking = partial(unfinished, plan, rule, judged_by) if rule else None
+        sampler = checked_sampler(cfg, plan, log=run_dir / "engine.log", lacking_in=lacking)
+        store = stack.enter_context(open_store(cfg, plan, rule))
+        missing = store.missing(plan.ids, plan.num_samples)
         verdicts = stack.enter_context(VerdictStore.open(store, judged_by))
         evaluation = Evaluation(
             benchmark=measured,
@@ -66,7 +73,11 @@ def main(cfg: DictConfig) -> None:
             Progress(missing={k: len(v) for k, v in missing.items()}, num_problems=len(plan.ids)) as progress,
         ):
             problems = {problem.id: problem for problem in plan.benchmark.problems}
-            if missing:
+            if rule is not None:
+                draw_adaptively(
+                    plan, rule, sampler, store=store, verdicts=verdicts, verifier=verifier, progress=progress
+                )
+            elif missing:
                 with JudgeAlongside(verifier, verdicts, problems, progress) as judge:
                     draw(plan, store, sampler, missing, progress=progress, on_stored=judge.offer)
             progress.stage("judging")
@@ -88,20 +99,20 @@ def main(cfg: DictConfig) -> None:
 
 def _send_later(cfg: DictConfig, store: Path) -> str:
     """The command that logs this evaluation from the store, to the same tracker, under the same key."""
-    words = [f"samples={store}", f"num_samples={cfg.num_samples}"]
+    words = [f"samples={store}", *([f"num_samples={cfg.num_samples}"] if not cfg.sampling.get("adaptive") else [])]
     if cfg.benchmark.get("limit") is not None:
         words.append(f"limit={cfg.benchmark.limit}")
     settings = [one for one in HydraConfig.get().overrides.task if one.startswith(("tracker", "report", "verifier"))]
     return " ".join(["kurve report", *(shlex.quote(provenance.without_password(word)) for word in [*words, *settings])])
 
 
-def report_settings(node: DictConfig, num_samples: int) -> ReportSettings:
+def report_settings(node: DictConfig, num_samples: int, stopping: StoppingRule | None = None) -> ReportSettings:
     """The report's settings, with ks that the samples allow.
 
     Raises:
         ConfigError: a k above `num_samples`.
     """
-    settings: ReportSettings = build(node, "report", num_samples=num_samples)
+    settings: ReportSettings = build(node, "report", num_samples=num_samples, stopping=stopping)
     if settings.ks:
         check_budget(num_samples, settings.ks)
     return settings

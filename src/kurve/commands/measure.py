@@ -20,13 +20,14 @@ from kurve.benchmarks.rows import Benchmark
 from kurve.commands import provenance
 from kurve.commands.headlines import headlines
 from kurve.commands.stages import tokens_per_second
+from kurve.commands.stopping import counted_lengths
 from kurve.errors import TrackingError
 from kurve.export import write_files
 from kurve.guess_filter import GuessFilter, with_filter
 from kurve.report import ReportSettings, build_report
 from kurve.store import SampleStore, VerdictStore
 from kurve.tracking import RunInfo, Tracker
-from kurve.types import Report, SamplingSpec
+from kurve.types import Report, Sample, SamplingSpec, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,8 @@ class Evaluation:
         for name in ("metrics", "sample_metrics"):
             settings[name] = {key: _described(metric) for key, metric in settings[name].items()}
         settings["guess_filter"] = self.guesses.ids if self.guesses else None
-        return settings
+        rule = settings.pop("stopping")
+        return settings | ({"stopping": dataclasses.astuple(rule)} if rule is not None else {})
 
     def _tags(self) -> dict[str, str]:
         tags = {
@@ -128,14 +130,16 @@ def measure(evaluation: Evaluation, store: SampleStore, verdicts: VerdictStore) 
 
     Raises:
         MetricError: the verdicts do not allow it.
+        DataError: with a stopping rule, some problem is still to be drawn.
     """
+    samples, judged = _counted(evaluation, store, verdicts)
     report = build_report(
         benchmark=evaluation.benchmark.name,
         spec=evaluation.spec,
         verifier=evaluation.verifier,
         problems=evaluation.benchmark.problems,
-        samples=store.samples(),
-        verdicts=verdicts.verdicts(),
+        samples=samples,
+        verdicts=judged,
         settings=evaluation.settings,
         rng=np.random.default_rng(evaluation.settings.seed),
         answer_space=evaluation.benchmark.answer_space,
@@ -151,6 +155,20 @@ def measure(evaluation: Evaluation, store: SampleStore, verdicts: VerdictStore) 
         named = ", ".join(string_only[:5]) + (", ..." if len(string_only) > 5 else "")
         notes.append(f"{len(string_only)} reference answers are read as text only, not as mathematics: {named}.")
     return dataclasses.replace(report, scalars=scalars, notes=tuple(notes), model=evaluation.model_name)
+
+
+def _counted(
+    evaluation: Evaluation, store: SampleStore, verdicts: VerdictStore
+) -> tuple[Iterator[Sample], Iterator[Verdict]]:
+    """The samples and verdicts that count: with a stopping rule, those of each problem up to where it was stopped."""
+    rule = evaluation.settings.stopping
+    if rule is None:
+        return store.samples(), verdicts.verdicts()
+    end = counted_lengths(verdicts, [problem.id for problem in evaluation.benchmark.problems], rule)
+    return (
+        (sample for sample in store.samples(end) if sample.index < end[sample.problem_id]),
+        (verdict for verdict in verdicts.verdicts(end) if verdict.index < end[verdict.problem_id]),
+    )
 
 
 def publish(tracker: Tracker, report: Report, folder: Path, *, todo: bool, later: str) -> Sequence[Path]:

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from kurve.commands.sample import write_evaluation
+from kurve.commands.stopping import is_adaptive
 from kurve.commands.stored import find_store, stored_config
 from kurve.errors import ConfigError
 from kurve.store import merge
@@ -21,6 +22,12 @@ def main(cfg: DictConfig) -> None:
     if not isinstance(cfg.samples, ListConfig) or len(cfg.samples) < 2:
         raise ConfigError(f"samples={cfg.samples} must be a list of at least two stores: samples=[first,second]")
     sources = [find_store(cfg, str(reference)) for reference in cfg.samples]
+    adaptive = [folder for folder in sources if is_adaptive(folder)]
+    if adaptive:
+        raise ConfigError(
+            f"{adaptive[0]} was drawn adaptively: a problem's number of samples depends on how they fared, and a "
+            "store of several such would have no rule that explains it; evaluate with one seed and a larger num_samples"
+        )
     merged = merge(sources, Path(cfg.paths.samples))
     drawn_with = next((config for config in map(stored_config, sources) if config is not None), None)
     if drawn_with is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from kurve.benchmarks.rows import Benchmark
 from kurve.commands.build import build, target
@@ -19,6 +19,7 @@ from kurve.types import Decoding, Model, Prompt, SampleRequest, SamplingSpec
 MAX_SAMPLES = 100_000  # a problem; the estimator is exact up to here
 MAX_TEMPERATURE = 100.0  # uniform for any vocabulary by then
 _SEED_BITS = 31
+_NOT_DECODING = ("adaptive",)  # of `sampling`: how many samples, not which
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ def make_plan(cfg: DictConfig) -> Plan:
         DataError: the benchmark's data is malformed.
     """
     seed = whole(cfg.seed, "seed", least=0)
-    decoding: Decoding = build(cfg.sampling, "sampling")
+    node = OmegaConf.masked_copy(cfg.sampling, [key for key in cfg.sampling if key not in _NOT_DECODING])
+    decoding: Decoding = build(node, "sampling")
     decoding = dataclasses.replace(decoding, stop=tuple(decoding.stop))
     _check_decoding(decoding)
     template: Template = build(cfg.prompt, "prompt")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from kurve.commands.compared import Counted
+from kurve.commands.stopping import adaptive_tally, is_adaptive, stored_rule
 from kurve.commands.stored import find_store
 from kurve.counts_file import SUFFIXES, read_counts_file
 from kurve.errors import ConfigError, DataError, TrackingError
@@ -111,9 +112,18 @@ def _store(cfg: DictConfig, folder: Path) -> Found:
             )
         ids = list(store.counts())
         with VerdictStore.open(store, fitting[0], read_only=True) as verdicts:
-            outcomes = verdicts.counts(ids)
+            counts = _stored_counts(store, verdicts, ids)
         name = Path(store.spec.model).name or store.spec.model
-        return Found(Counted(name, _tally(ids, outcomes)), str(folder), benchmark=store.spec.benchmark)
+        return Found(Counted(name, counts), str(folder), benchmark=store.spec.benchmark)
+
+
+def _stored_counts(store: SampleStore, verdicts: VerdictStore, ids: Sequence[str]) -> Tally:
+    """All that is judged; of a store that was drawn from adaptively, what its rule or a fixed number lets count."""
+    rule = stored_rule(store.folder)
+    if rule is not None:
+        return adaptive_tally(verdicts, ids, rule)
+    fixed = min(store.counts().values()) if is_adaptive(store.folder) else None
+    return _tally(ids, verdicts.counts(ids, fixed))
 
 
 def _tally(ids: Sequence[str], outcomes: Mapping[str, Counter[Outcome]]) -> Tally:

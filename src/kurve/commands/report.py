@@ -10,11 +10,14 @@ from kurve.commands.build import build
 from kurve.commands.evaluate import check_num_problems, report_settings
 from kurve.commands.guessing import filtered_benchmark, questions_of
 from kurve.commands.measure import Evaluation, measure, publish, show, tracked
+from kurve.commands.plan import whole
 from kurve.commands.stages import judge_stored, verdict_set
+from kurve.commands.stopping import is_adaptive, shortened_rule, stored_rule
 from kurve.commands.stored import find_store, stored_benchmark, stored_config
 from kurve.errors import ConfigError
 from kurve.store import SampleStore, VerdictStore
 from kurve.tracking import Tracker
+from kurve.types import StoppingRule
 from kurve.verifiers import Verifier
 
 
@@ -31,8 +34,10 @@ def main(cfg: DictConfig) -> None:
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     with SampleStore.open_folder(folder) as store:
         benchmark = stored_benchmark(cfg, drawn_with, store)
-        num_samples = _num_samples(cfg, store, [problem.id for problem in benchmark.problems])
-        settings = report_settings(cfg.report, num_samples)
+        rule = stored_rule(folder)
+        num_samples = _num_samples(cfg, store, [problem.id for problem in benchmark.problems], rule)
+        rule = shortened_rule(rule, num_samples) if rule else None
+        settings = report_settings(cfg.report, num_samples, rule)
         tracker.check()
         measured, guesses = filtered_benchmark(cfg, settings, benchmark, tracker)
         check_num_problems(settings, len(measured.problems))
@@ -81,14 +86,19 @@ def _config(drawn_with: DictConfig | None, cfg: DictConfig, num_samples: int) ->
     return config
 
 
-def _num_samples(cfg: DictConfig, store: SampleStore, ids: list[str]) -> int:
-    """How many samples of each problem to use; ragged stores keep all of theirs."""
+def _num_samples(cfg: DictConfig, store: SampleStore, ids: list[str], rule: StoppingRule | None) -> int:
+    """How many samples of each problem to use, with a stopping rule at most; ragged stores keep all of theirs.
+
+    Not those whose numbers depend on outcomes and which no rule explains any more: they keep what all problems have.
+    """
+    if rule is not None:
+        return rule.most if cfg.num_samples is None else whole(cfg.num_samples, "num_samples", least=2, most=rule.most)
     counts = store.counts()
     most = max(counts[problem_id] for problem_id in ids)
     wanted = cfg.num_samples
-    if wanted is None:
-        return most
     least = min(counts[problem_id] for problem_id in ids)
+    if wanted is None:
+        return least if is_adaptive(store.folder) else most
     if isinstance(wanted, bool) or not isinstance(wanted, int) or not 1 <= wanted <= least:
         raise ConfigError(
             f"num_samples={wanted!r}, but the store holds {least} samples for some problem; give 1..{least}"

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -19,10 +19,12 @@ from kurve.commands.build import build
 from kurve.commands.models import with_name
 from kurve.commands.plan import Plan, make_plan
 from kurve.commands.stages import draw
-from kurve.errors import StoreError
+from kurve.commands.stopping import record_design
+from kurve.errors import ConfigError, StoreError
 from kurve.progress import Progress
 from kurve.samplers import Sampler
 from kurve.store import SampleStore, fingerprint
+from kurve.types import StoppingRule
 
 EVALUATION = "evaluation.yaml"  # in the store's folder: the config it was last drawn with
 
@@ -33,6 +35,11 @@ def main(cfg: DictConfig) -> None:
     Raises:
         KurveError: a user's mistake or a failure, in words; what was sampled is stored.
     """
+    if cfg.sampling.get("adaptive") is not None:
+        raise ConfigError(
+            f"sampling.adaptive={cfg.sampling.adaptive} stops problems by how their samples fare, and kurve sample "
+            "does not judge them; use kurve evaluate, or leave it out"
+        )
     plan = make_plan(cfg)
     cfg = with_name(cfg, plan.model)
     run_dir = Path(HydraConfig.get().runtime.output_dir)
@@ -50,8 +57,8 @@ def main(cfg: DictConfig) -> None:
         console.print(Text(f"next:    kurve verify samples={store.folder.name}"), soft_wrap=True)
 
 
-def open_store(cfg: DictConfig, plan: Plan) -> SampleStore:
-    """The plan's store, locked for writing, with its prompts on record and the config beside them.
+def open_store(cfg: DictConfig, plan: Plan, rule: StoppingRule | None = None) -> SampleStore:
+    """The plan's store, locked for writing, with its prompts on record and the config and stopping rule beside them.
 
     Raises:
         StoreError: in use, unwritable, or drawn from other questions under the same ids.
@@ -59,6 +66,7 @@ def open_store(cfg: DictConfig, plan: Plan) -> SampleStore:
     store = SampleStore.open(Path(cfg.paths.samples), plan.spec)
     try:
         store.record_prompts(plan.prompts, {problem.id: problem.question for problem in plan.benchmark.problems})
+        record_design(store.folder, rule)
         write_evaluation(store.folder, provenance.as_yaml(_found_from_anywhere(provenance.recorded(cfg))))
     except BaseException:
         store.close()
@@ -74,10 +82,13 @@ def _found_from_anywhere(config: dict[str, Any]) -> dict[str, Any]:
     return config | {"benchmark": benchmark | {"path": str(Path(benchmark["path"]).expanduser().absolute())}}
 
 
-def checked_sampler(cfg: DictConfig, plan: Plan, *, log: Path) -> Sampler:
+def checked_sampler(
+    cfg: DictConfig, plan: Plan, *, log: Path, lacking_in: Callable[[SampleStore], Collection[str]] | None = None
+) -> Sampler:
     """The sampler, checked against the prompts that still lack samples; the store is only looked at.
 
-    A complete store needs no check, so that a second start takes seconds and the model may be gone.
+    A complete store needs no check, so that a second start takes seconds and the model may be gone. `lacking_in` gives
+    the ids of the problems to be drawn; by default those with fewer than the plan's samples.
 
     Raises:
         ConfigError: the sampler cannot draw these prompts.
@@ -88,7 +99,7 @@ def checked_sampler(cfg: DictConfig, plan: Plan, *, log: Path) -> Sampler:
     lacking = set(plan.ids)
     if (root / fingerprint(plan.spec) / "spec.json").is_file():
         with SampleStore.open(root, plan.spec, read_only=True) as store:
-            lacking = set(store.missing(plan.ids, plan.num_samples))
+            lacking = set(lacking_in(store) if lacking_in else store.missing(plan.ids, plan.num_samples))
     if lacking:
         sampler.check([prompt for prompt in plan.prompts if prompt.problem_id in lacking])
     return sampler

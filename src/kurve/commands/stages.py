@@ -17,7 +17,7 @@ from kurve.errors import KurveError
 from kurve.progress import Progress
 from kurve.samplers import Sampler
 from kurve.store import SampleStore, VerdictStore
-from kurve.types import Problem, Sample, Verdict
+from kurve.types import Problem, Sample, SampleRequest, Verdict
 from kurve.verifiers import Verifier
 
 JUDGE_BATCH = 512  # stored samples judged in one call
@@ -37,14 +37,27 @@ def draw(
     progress: Progress,
     on_stored: Callable[[Sample], None] = lambda sample: None,
 ) -> None:
-    """Draw the missing samples, storing each as it is finished.
+    """Draw the missing samples, storing each as it is finished; raises as `draw_requests`."""
+    draw_requests(plan, store, sampler, plan.requests(missing), progress=progress, on_stored=on_stored)
+
+
+def draw_requests(
+    plan: Plan,
+    store: SampleStore,
+    sampler: Sampler,
+    requests: Iterable[SampleRequest],
+    *,
+    progress: Progress,
+    on_stored: Callable[[Sample], None],
+) -> None:
+    """Draw what is requested, storing each sample as it is finished.
 
     Raises:
         SamplingError: the engine failed; what was stored before stays.
         StoreError: a sample could not be stored.
     """
     began = time.monotonic()
-    stream = sampler.sample(plan.requests(missing))
+    stream = sampler.sample(requests)
     version = ""
     try:
         for sample in stream:
@@ -135,7 +148,7 @@ class JudgeAlongside:
     def _run(self) -> None:
         try:
             while batch := self._batch():
-                _judge(batch, self._verifier, self._verdicts, self._problems, self._progress)
+                judge(batch, self._verifier, self._verdicts, self._problems, self._progress)
                 self.idle_since = time.monotonic()
         except KurveError as error:
             self.failure = error
@@ -170,7 +183,7 @@ def judge_stored(
     stored = store.samples(problem_ids=missing, num_samples=num_samples) if missing else iter(())
     unjudged = (sample for sample in stored if sample.index in missing[sample.problem_id])
     for batch in _batches(unjudged):
-        _judge(batch, verifier, verdicts, problems, progress)
+        judge(batch, verifier, verdicts, problems, progress)
 
 
 def _batches(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
@@ -179,13 +192,14 @@ def _batches(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
         yield batch
 
 
-def _judge(
+def judge(
     batch: Sequence[Sample],
     verifier: Verifier,
     verdicts: VerdictStore,
     problems: Mapping[str, Problem],
     progress: Progress | None,
 ) -> None:
+    """Judge these stored samples and store the verdicts."""
     found: list[Verdict] = verifier.verify([(problems[sample.problem_id], sample) for sample in batch])
     verdicts.append_many(found)
     if progress is not None:

@@ -104,7 +104,7 @@ def _legend(comparisons: Sequence[Comparison]) -> Text:
     which = "" if _same_k(comparisons) else f" k is {', '.join(f'{c.headline.k} for {c.tuned}' for c in comparisons)}."
     return Text(
         f"{first.difference.num_problems:,} problems, paired. In parentheses the change against {base} in points, in "
-        f"brackets its {confidence} interval. delta SE: {_headline(comparisons)} of {base} minus the model's pass@1, "
+        f"brackets its {confidence} interval. delta SE: pass@{first.delta_se_k} of {base} minus the model's pass@1, "
         "in points. Crossover: where the curves meet (share of bootstrap draws in which they do), and in brackets the "
         f"first k with a loss that the band allows. Verdicts: {confidence} for all k at once. All for problems like "
         f"these.{which}",

@@ -109,7 +109,7 @@ def _title(reports: Sequence[Report]) -> str:
 def _subtitle(reports: Sequence[Report], extra: str) -> str:
     parts = (
         _same([_problems(len(report.tally.problem_ids)) for report in reports]),
-        _same([f"n = {int(report.tally.num_samples.min()):,}" for report in reports]),
+        _same([f"n = {int(report.tally.reach.min()):,}" for report in reports]),
         _same([f"T = {report.spec.temperature:g}" for report in reports]),
         extra,
     )

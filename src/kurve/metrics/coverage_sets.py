@@ -33,7 +33,7 @@ class CoverageSets:
     tuned_only: tuple[str, ...]
     neither: tuple[str, ...]
     p_value: float  # exact McNemar, two-sided
-    base_null: SplitHalf | None  # None with fewer than 2 samples of some problem
+    base_null: SplitHalf | None  # None with fewer than 2 samples of some problem, or an adaptive number of them
     tuned_null: SplitHalf | None
 
     @property
@@ -155,7 +155,9 @@ def empirical_support(tally: Tally) -> float:
 
 
 def _null(tally: Tally) -> SplitHalf | None:
-    return split_half(tally.num_samples, tally.num_correct) if tally.num_samples.min() >= 2 else None
+    if tally.num_samples.min() < 2 or tally.largest_k is not None:
+        return None
+    return split_half(tally.num_samples, tally.num_correct)
 
 
 def _share(part: int, whole: int) -> float:

@@ -21,13 +21,18 @@ def delta_se(base: Tally, tuned: Tally, k: int, *, confidence: float = 0.95) -> 
         confidence: of the interval, a fraction.
 
     Raises:
-        MetricError: a k above the base's min(n), or bad counts as in `pass_at_k`.
+        MetricError: a k above what the base allows, or bad counts as in `pass_at_k`.
     """
-    before = pass_at_k_per_problem(base.num_samples, base.num_correct, [k])[:, 0]
+    before = pass_at_k_per_problem(base.num_samples, base.num_correct, [k], largest_k=base.largest_k)[:, 0]
     after = pass_at_k_per_problem(tuned.num_samples, tuned.num_correct, [1])[:, 0]
     return difference_interval(before - after, confidence=confidence)
 
 
 def headline_k(base: Tally, tuned: Tally) -> int:
     """256, or the largest k that all problems of both allow."""
-    return min(HEADLINE_K, int(base.num_samples.min()), int(tuned.num_samples.min()))
+    return min(HEADLINE_K, int(base.reach.min()), int(tuned.reach.min()))
+
+
+def delta_se_k(base: Tally) -> int:
+    """256, or the largest k that all problems of the base allow: of the tuned model delta SE takes pass@1."""
+    return min(HEADLINE_K, int(base.reach.min()))

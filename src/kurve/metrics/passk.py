@@ -21,24 +21,27 @@ _CELLS = 1 << 16  # of one block of rows, so that a block stays in the processor
 _LONGEST = 10_000_000  # entries of the longest curve that is a sensible thing to hold
 
 
-def pass_at_k(num_samples: ArrayLike, num_correct: ArrayLike) -> Floats:
+def pass_at_k(num_samples: ArrayLike, num_correct: ArrayLike, *, largest_k: ArrayLike | None = None) -> Floats:
     """Unbiased pass@k for every k at once, averaged over problems.
 
     1 - C(n - c, k) / C(n, k), eq. 1 of Chen et al. 2021 (arXiv:2107.03374), to 1e-12 relative for n up to 100,000.
-    The estimate is unbiased only if n was fixed before sampling, not if sampling stopped at a success.
+    The estimate is unbiased only if n was fixed before sampling; if sampling stopped at a success, use the counts that
+    `metrics.adaptive` makes of it.
 
     Args:
         num_samples: n, samples drawn for each problem, [P].
         num_correct: c, how many of them are correct, [P].
+        largest_k: of which pass@k is known, [P]; None: n. Beyond n, pass@k is 1 (see `metrics.adaptive`).
 
     Returns:
-        pass@1 .. pass@min(n) as fractions, [min(n)]; entry k - 1 is pass@k.
+        pass@1 .. pass@min(largest_k) as fractions, [min(largest_k)]; entry k - 1 is pass@k.
 
     Raises:
-        MetricError: no problems, a problem with no samples, c outside 0..n, or counts that are not whole numbers.
+        MetricError: no problems, a problem with no samples, c outside 0..n, counts that are not whole numbers, or a
+            largest_k below n, or above it for a problem without a correct sample.
     """
     n, c = _counts(num_samples, num_correct)
-    longest = int(n.min())
+    longest = _reach(n, c, largest_k)
     if longest > _LONGEST:
         raise MetricError(
             f"a whole curve of {longest:,} k was asked for, the limit is {_LONGEST:,}; "
@@ -56,14 +59,16 @@ def pass_at_k(num_samples: ArrayLike, num_correct: ArrayLike) -> Floats:
     return curve
 
 
-def pass_at_k_per_problem(num_samples: ArrayLike, num_correct: ArrayLike, ks: ArrayLike) -> Floats:
+def pass_at_k_per_problem(
+    num_samples: ArrayLike, num_correct: ArrayLike, ks: ArrayLike, *, largest_k: ArrayLike | None = None
+) -> Floats:
     """Unbiased pass@k of each problem, as fractions, [P, K]; column j belongs to ks[j].
 
     Raises:
-        MetricError: bad counts as in `pass_at_k`, or a k below 1 or above min(n).
+        MetricError: bad counts as in `pass_at_k`, or a k below 1 or above min(n), or above min(largest_k) if given.
     """
     n, c = _counts(num_samples, num_correct)
-    wanted = checked_ks(ks, int(n.min()))
+    wanted = checked_ks(ks, _reach(n, c, largest_k))
     (n_distinct, c_distinct), inverse = np.unique(np.stack([n, c]), axis=1, return_inverse=True)
     table = np.zeros((n_distinct.size, wanted.size))
     for rows, solved in _blocks(n_distinct, c_distinct, int(wanted.max())):
@@ -88,17 +93,21 @@ def fail_at_k_per_problem(num_samples: ArrayLike, num_correct: ArrayLike, ks: Ar
     return np.exp(_log_fail_table(n, c, wanted))
 
 
-def sampling_variance(num_samples: ArrayLike, num_correct: ArrayLike, ks: ArrayLike) -> Floats:
+def sampling_variance(
+    num_samples: ArrayLike, num_correct: ArrayLike, ks: ArrayLike, *, largest_k: ArrayLike | None = None
+) -> Floats:
     """Unbiased estimate of how far a problem's pass@k moves when it is sampled again, q_k^2 - q_2k, [P, K].
 
-    Var(q_k) is that of a U-statistic, and E[q_2k] = (1 - p)^2k needs 2k samples: no unbiased estimate exists for
-    larger k.
+    E[q_2k] = (1 - p)^2k = E[q_k]^2 in any design with unbiased q, and needs 2k samples: no unbiased estimate exists
+    for larger k.
 
     Raises:
-        MetricError: bad counts as in `pass_at_k`, or 2k above min(n).
+        MetricError: bad counts as in `pass_at_k`, or 2k above min(n), or above min(largest_k) if given.
     """
     n, c = _counts(num_samples, num_correct)
-    wanted = checked_ks(ks, int(n.min()) // 2, why="the variance of pass@k needs 2k samples of every problem")
+    wanted = checked_ks(
+        ks, _reach(n, c, largest_k) // 2, why="the variance of pass@k needs 2k samples of every problem"
+    )
     logs = _log_fail_table(n, c, np.concatenate([wanted, 2 * wanted]))
     once, twice = logs[:, : wanted.size], logs[:, wanted.size :]
     possible = np.isfinite(once)
@@ -169,6 +178,19 @@ def _counts(num_samples: ArrayLike, num_correct: ArrayLike) -> tuple[Ints, Ints]
     return n, c
 
 
+def _reach(n: Ints, c: Ints, largest_k: ArrayLike | None) -> int:
+    """The largest k that all problems allow."""
+    if largest_k is None:
+        return int(n.min())
+    largest = _whole("largest_k", largest_k)
+    if largest.shape != n.shape or np.any((largest < n) | ((largest > n) & (c == 0))):
+        raise MetricError(
+            f"need one largest_k a problem, n or, with a correct sample, more; got {largest[:8].tolist()} "
+            f"for n = {n[:8].tolist()} and c = {c[:8].tolist()}"
+        )
+    return int(largest.min())
+
+
 def _whole(name: str, values: ArrayLike) -> Ints:
     try:
         array = np.asarray(values)
@@ -196,9 +218,9 @@ def _blocks(n: Ints, c: Ints, longest: int) -> Iterator[tuple[Ints, Floats]]:
         block = rows[start : start + height]
         width = min(longest, int((n - c)[block].max()) + 1)
         terms = n[block, None] - np.arange(width, dtype=np.float64)  # samples left after each draw
-        np.divide(-c[block, None].astype(np.float64), terms, out=terms)  # chance, negated, that the next is correct
-        np.maximum(terms, -1.0, out=terms)
-        with np.errstate(divide="ignore"):  # log1p(-1): no wrong sample is left
+        with np.errstate(divide="ignore"):  # log1p(-1): no wrong sample is left, or none at all
+            np.divide(-c[block, None].astype(np.float64), terms, out=terms)  # chance, negated, that the next is correct
+            np.maximum(terms, -1.0, out=terms)
             np.cumsum(np.log1p(terms, out=terms), axis=1, out=terms)
         yield block, np.negative(np.expm1(terms, out=terms), out=terms)
 

@@ -27,7 +27,9 @@ class Settling:
     difference: float  # tuned - base, as it was seen, a fraction
     detectable: float  # the smallest true difference that these data find with `power`, a fraction
     problems: float  # in all, with the same n, if the true difference is the seen one; infinite if that is 0
-    samples: float  # n of each of these problems instead; infinite if more samples cannot do it, NaN where k > n/2
+    samples: (
+        float  # n of each of these problems instead; infinite if they cannot do it, NaN if k > n/2 or n is adaptive
+    )
     power: float
 
 
@@ -47,8 +49,8 @@ def settling(base: Tally, tuned: Tally, k: int, *, confidence: float = 0.95, pow
     if not 0 < power < 1:
         raise MetricError(f"power must lie between 0 and 1, got {power}; {POWER} is usual")
     reach = normal_quantile(confidence) + NormalDist().inv_cdf(power)
-    before = pass_at_k_per_problem(base.num_samples, base.num_correct, [k])[:, 0]
-    after = pass_at_k_per_problem(tuned.num_samples, tuned.num_correct, [k])[:, 0]
+    before = pass_at_k_per_problem(base.num_samples, base.num_correct, [k], largest_k=base.largest_k)[:, 0]
+    after = pass_at_k_per_problem(tuned.num_samples, tuned.num_correct, [k], largest_k=tuned.largest_k)[:, 0]
     differences = after - before
     num_problems, seen = differences.size, float(differences.mean())
     if num_problems == 1:
@@ -65,7 +67,7 @@ def settling(base: Tally, tuned: Tally, k: int, *, confidence: float = 0.95, pow
 def _samples_needed(base: Tally, tuned: Tally, k: int, variance: float, allowed: float) -> float:
     """n at which the variance of d is the allowed one, where the part within problems falls as 1 / n."""
     fewest = int(min(base.num_samples.min(), tuned.num_samples.min()))
-    if 2 * k > fewest:
+    if 2 * k > fewest or base.largest_k is not None or tuned.largest_k is not None:
         return math.nan
     within = float(_noise(base, k).mean() + _noise(tuned, k).mean())
     between = max(variance - within, 0.0)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kurve.errors import StoreError
 from kurve.store.lock import WriterLock
 from kurve.store.log import Log
-from kurve.store.records import ERROR_TAG, OUTCOMES, Record, read_verdict, verdict_record
+from kurve.store.records import ERROR_TAG, OUTCOMES, TAGS, Record, read_verdict, verdict_record
 from kurve.store.samples import SampleStore
 from kurve.types import Outcome, Verdict
 
@@ -111,6 +111,16 @@ class VerdictStore:
             numbers = np.bincount(tags, minlength=len(OUTCOMES) + 1)[1:].tolist()
             counted[problem_id] = Counter({o: n for o, n in zip(OUTCOMES, numbers, strict=True) if n})
         return counted
+
+    def results(self, problem_id: str, num_samples: int | None = None) -> NDArray[np.int8]:
+        """1 correct, 0 not, -1 ERROR, of the samples 0, 1, ... up to the first that is not stored or not judged, [N].
+
+        No text is read.
+        """
+        _, tags = self._current(problem_id, num_samples)
+        gaps = np.flatnonzero(tags == 0)
+        known = tags[: gaps[0]] if gaps.size else tags
+        return np.where(known == ERROR_TAG, -1, known == TAGS[Outcome.CORRECT]).astype(np.int8)
 
     def count(self) -> int:
         """Samples with a verdict, ERROR included."""
