@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from kurve.commands import provenance
 from kurve.commands.build import build
 from kurve.commands.made import tell
+from kurve.commands.matching import at_matched_temperature, keep
 from kurve.commands.measure import Evaluation, measure, publish, show, tracked
 from kurve.commands.models import with_name
 from kurve.commands.plan import MAX_SAMPLES, make_plan, whole
@@ -38,8 +39,10 @@ def main(cfg: DictConfig) -> None:
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     with ExitStack() as stack:
         stack.enter_context(stop_on_sigterm())
+        cfg, plan, matched = at_matched_temperature(cfg, plan, tracker, log=run_dir / "engine.log")
         sampler = checked_sampler(cfg, plan, log=run_dir / "engine.log")
         store = stack.enter_context(open_store(cfg, plan))
+        keep(store.folder, matched)
         missing = store.missing(plan.ids, plan.num_samples)
         judged_by = verdict_set(verifier, plan.benchmark)
         verdicts = stack.enter_context(VerdictStore.open(store, judged_by))

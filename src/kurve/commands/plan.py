@@ -1,12 +1,13 @@
 """Turn the config of `evaluate` and `sample` into a plan, refusing what cannot work before anything expensive."""
 
+import copy
 import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
 from kurve.benchmarks.rows import Benchmark
 from kurve.commands.build import build, target
@@ -19,6 +20,7 @@ from kurve.types import Decoding, Model, Prompt, SampleRequest, SamplingSpec
 MAX_SAMPLES = 100_000  # a problem; the estimator is exact up to here
 MAX_TEMPERATURE = 100.0  # uniform for any vocabulary by then
 _SEED_BITS = 31
+_NOT_DECODING = ("match_entropy",)  # beginnings of keys of `sampling`
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def make_plan(cfg: DictConfig) -> Plan:
         DataError: the benchmark's data is malformed.
     """
     seed = whole(cfg.seed, "seed", least=0)
-    decoding: Decoding = build(cfg.sampling, "sampling")
+    decoding: Decoding = build(_of_decoding(cfg.sampling), "sampling")
     decoding = dataclasses.replace(decoding, stop=tuple(decoding.stop))
     _check_decoding(decoding)
     template: Template = build(cfg.prompt, "prompt")
@@ -110,6 +112,15 @@ def with_local_revision(model: Model) -> Model:
         return model
     folder = Path(model.path).expanduser().absolute()
     return dataclasses.replace(model, path=str(folder), revision=local_digest(folder))
+
+
+def _of_decoding(node: DictConfig) -> DictConfig:
+    """`sampling` without the settings that say how its temperature is found (commands/matching.py)."""
+    decoding = copy.deepcopy(node)
+    with open_dict(decoding):
+        for key in [key for key in node if str(key).startswith(_NOT_DECODING)]:
+            del decoding[key]
+    return decoding
 
 
 def _engine(node: DictConfig) -> str:
