@@ -5,12 +5,11 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 from rich.text import Text
 
 from kurve import matched_temperature
-from kurve.commands.build import plain
 from kurve.commands.models import build_model
 from kurve.commands.pilots import FOLDER, PilotDraws, refuse_unable, stored_entropies, tells_entropy
 from kurve.commands.plan import MAX_SAMPLES, Plan, checked, whole, with_local_revision
@@ -93,12 +92,12 @@ def _at(plan: Plan, temperature: float) -> Plan:
 
 
 def _settings(node: DictConfig) -> SearchSettings:
-    limits, tolerance = plain(node[f"{KEY}_range"]), node[f"{KEY}_tolerance"]
-    given = [*limits, tolerance] if isinstance(limits, list) else []
+    limits, tolerance = node[f"{KEY}_range"], node[f"{KEY}_tolerance"]
+    given = [*limits, tolerance] if isinstance(limits, ListConfig) else []
     numbers = [float(one) for one in given if isinstance(one, int | float) and not isinstance(one, bool)]
     if len(numbers) != 3:
         raise ConfigError(
-            f"sampling.{KEY}_range is {limits!r} and sampling.{KEY}_tolerance {tolerance!r}; expected two temperatures "
+            f"sampling.{KEY}_range is {limits} and sampling.{KEY}_tolerance {tolerance}; expected two temperatures "
             "as [0.1,2.0], and a difference of temperatures as 0.01"
         )
     return SearchSettings(*numbers)
