@@ -22,8 +22,7 @@ def run_here(folder: Path, words: Sequence[str], environment: Mapping[str, str])
     out = io.StringIO()
     loggers = [(one, one.handlers[:], one.level) for one in map(logging.getLogger, (None, "kurve"))]
     before = dict(os.environ)
-    # stderr is a file: the display of a drawing writes to a duplicate of its file descriptor.
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as err:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as err:  # a real file: progress writes to a copy of it
         try:
             with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 os.environ.clear()

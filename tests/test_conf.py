@@ -231,3 +231,24 @@ def test_what_an_experiment_evaluates_can_be_sampled_first(experiment: str) -> N
     evaluated, drawn = (composed(command, f"experiment={experiment}") for command in ("evaluate", "sample"))
     for part in ("model", "benchmark", "prompt", "sampling", "num_samples", "seed"):
         assert drawn[part] == evaluated[part], part
+
+
+def test_figure_17_evaluates_at_the_temperature_of_the_base_s_entropy_with_the_paper_s_settings() -> None:
+    stages = plain(points(command_of("fig17_entropy"))[0].cfg.stages)
+    found = {}
+    for name, stage in stages.items():
+        words = [word.replace("{base}", "somewhere") for word in stage["overrides"]]
+        [found[name]] = points(" ".join(["kurve", stage["command"], *words]))
+    models = [point.choices["model"] for point in found.values()]
+    assert models == ["qwen2_5_7b", "qwen2_5_7b_simplerl_zoo", "qwen2_5_7b_simplerl_zoo"]
+    assert [point.cfg.sampling.match_entropy for point in found.values()] == [None, None, "somewhere"]
+    for point in found.values():
+        assert (point.cfg.sampling.temperature, point.cfg.sampling.top_p) == (0.6, 0.95)
+        assert (point.choices["benchmark"], point.choices["prompt"]) == ("math500", "qwen_boxed")
+        assert point.cfg.sampling.max_tokens == 16384
+
+
+def test_the_embedded_study_has_an_overlay_that_matches_entropy() -> None:
+    [plain_study], [overlay] = points(command_of("countdown")), points(command_of("countdown_entropy"))
+    assert set(overlay.cfg.stages) == {*plain_study.cfg.stages, "evaluate_grpo_matched"}
+    assert "sampling.match_entropy={evaluate_base}" in overlay.cfg.stages.evaluate_grpo_matched.overrides

@@ -84,7 +84,8 @@ class ReportSettings:
         object.__setattr__(self, "extrapolate", checked_reach(self.extrapolate, self.num_samples))
         if self.extrapolate and self.stopping is not None:
             raise ConfigError(
-                "report.extrapolate needs the same number of samples of every problem; leave it or sampling.adaptive out"
+                "report.extrapolate needs the same number of samples of every problem; leave out one of it and "
+                "sampling.adaptive"
             )
         if not isinstance(self.confidence, float) or not 0 < self.confidence < 1:
             raise ConfigError(f"report.confidence must lie between 0 and 1, got {self.confidence!r}; 0.95 is usual")

@@ -1,9 +1,11 @@
 """What every sampler promises, whichever engine is behind it. One vLLM engine serves most of its tests."""
 
 import contextlib
+import math
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -16,14 +18,14 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from kurve.errors import SamplingError
-from kurve.samplers import Sampler
+from kurve.samplers import PilotSampler, Sampler
 from kurve.samplers.openai import OpenAISampler
 from kurve.samplers.replay import ReplaySampler
 from kurve.samplers.transformers import TransformersSampler
 from kurve.samplers.vllm import VllmSampler
 from kurve.samplers.vllm_plugin import ACTIVE
 from kurve.samplers.vllm_settings import engine_environments, is_cpu_build
-from kurve.types import Model, Prompt, Sample
+from kurve.types import Decoding, Model, Prompt, Sample
 from tests.samplers.requests import PROMPTS, Counted, decoding, requests
 from tests.samplers.tiny import make_tiny_adapter
 
@@ -329,3 +331,30 @@ def _alive(pid: int) -> bool:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+@pytest.mark.slow
+def test_pilots_of_both_engines_tell_the_same_entropy_at_every_temperature_with_one_engine_start(
+    tiny_model: Model, tmp_path: Path
+) -> None:
+    pytest.importorskip("vllm.version", reason="vLLM is not installed")
+    drawn = Decoding(temperature=1.0, top_p=0.9, max_tokens=8)
+    log = tmp_path / "engine.log"
+    engines: list[PilotSampler] = [
+        TransformersSampler(model=tiny_model, decoding=drawn, device="cpu", batch_size=512),
+        VllmSampler(model=tiny_model, decoding=drawn, log=log, cpu_kvcache_gb=1, max_num_seqs=64, logprobs=False),
+    ]
+    found: list[list[tuple[float, float]]] = []
+    for engine in engines:
+        with engine.pilot() as pilot:
+            found.append([_surprisal(list(pilot.sample(requests(400), t))) for t in (0.15, 0.3)])
+    for (one, its), (other, others) in zip(*found, strict=True):
+        assert abs(one - other) < 4 * math.hypot(its, others)
+    assert found[1][0][0] < 0.8 * found[1][1][0]  # colder is surer
+    assert log.read_text(encoding="utf-8").count(ACTIVE) == 1
+
+
+def _surprisal(samples: list[Sample]) -> tuple[float, float]:
+    """Mean of -log q over samples, nats a response, with its standard error."""
+    values = [-(sample.logprob_sum or math.nan) for sample in samples]
+    return statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))

@@ -1,4 +1,5 @@
 import math
+import statistics
 from collections import Counter
 
 import pytest
@@ -115,3 +116,49 @@ def test_a_batch_size_of_zero_is_refused(tiny_model: Model) -> None:
 def test_an_empty_prompt_with_images_is_refused(tiny_model: Model) -> None:
     with pytest.raises(ConfigError, match="has images"):
         sampler(tiny_model, decoding()).check([Prompt("p", text="x", images=("a.png",))])
+
+
+def test_a_pilot_tells_the_distribution_that_it_draws_from(tiny_model: Model) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    network = AutoModelForCausalLM.from_pretrained(tiny_model.path, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model.path)
+    drawn = Decoding(temperature=0.7, top_p=1.0, max_tokens=1, top_k=5)
+    logits = network(tokenizer(PROMPTS[0].text, return_tensors="pt").input_ids).logits[0, -1].detach()
+    with sampler(tiny_model, drawn).pilot() as pilot:
+        for temperature in (0.3, 1.0):
+            logprobs = (logits / temperature).topk(5).values.log_softmax(-1)
+            for sample in pilot.sample(requests(8, prompts=PROMPTS[:1]), temperature):
+                assert sample.entropy_mean == pytest.approx(float(-(logprobs.exp() * logprobs).sum()), rel=1e-3)
+                assert min(abs(float(value) - (sample.logprob_sum or 0)) for value in logprobs) < 1e-3
+
+
+def test_a_pilot_draws_what_the_sampler_draws_and_loads_the_weights_once(
+    tiny_model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = decoding(max_tokens=6)
+    expected = {key: one.text for key, one in by_key(list(sampler(tiny_model, drawn).sample(requests(4)))).items()}
+    loaded: list[object] = []
+    load = TransformersSampler._load
+
+    def counted(self: TransformersSampler) -> object:
+        loaded.append(self)
+        return load(self)
+
+    monkeypatch.setattr(TransformersSampler, "_load", counted)
+    with sampler(tiny_model, drawn).pilot() as pilot:
+        hot = by_key(list(pilot.sample(requests(4), 5.0)))
+        same = by_key(list(pilot.sample(requests(4), drawn.temperature)))
+    assert len(loaded) == 1
+    assert {key: one.text for key, one in same.items()} == expected
+    assert {key: one.text for key, one in hot.items()} != expected
+
+
+def test_minus_the_log_probability_of_what_is_drawn_has_the_entropy_as_its_mean(tiny_model: Model) -> None:
+    drawn = Decoding(temperature=1.0, top_p=0.9, max_tokens=5)
+    with sampler(tiny_model, drawn, 512).pilot() as pilot:
+        samples = list(pilot.sample(requests(1500, prompts=PROMPTS[:1]), 0.2))
+    excess = [-(s.logprob_sum or 0.0) - (s.entropy_mean or 0.0) * s.num_tokens for s in samples]
+    error = statistics.stdev(excess) / math.sqrt(len(excess))
+    assert abs(statistics.fmean(excess)) < 4 * error

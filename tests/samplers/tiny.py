@@ -38,6 +38,19 @@ def make_tiny_model(folder: Path, *, context: int = 512) -> Path:
     return folder
 
 
+def make_sharper_model(model: Path, folder: Path, *, by: float) -> Path:
+    """The checkpoint in `model` with logits `by` times as large: the same model at a temperature `by` times as high."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    with torch.no_grad():
+        network.base_model.norm.weight *= by
+    network.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(model).save_pretrained(folder)
+    return folder
+
+
 def make_tiny_adapter(model: Model, folder: Path) -> Path:
     """A LoRA adapter of `model` in `folder` that changes what it says."""
     import torch

@@ -14,6 +14,7 @@ from kurve.commands.adaptive import draw_adaptively, unfinished
 from kurve.commands.build import build
 from kurve.commands.guessing import filtered_benchmark, questions_of
 from kurve.commands.made import tell
+from kurve.commands.matching import at_matched_temperature, keep
 from kurve.commands.measure import Evaluation, measure, publish, show, tracked
 from kurve.commands.models import with_name
 from kurve.commands.plan import MAX_SAMPLES, make_plan, whole
@@ -49,10 +50,12 @@ def main(cfg: DictConfig) -> None:
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     with ExitStack() as stack:
         stack.enter_context(stop_on_sigterm())
+        cfg, plan, matched = at_matched_temperature(cfg, plan, tracker, log=run_dir / "engine.log")
         judged_by = verdict_set(verifier, plan.benchmark)
         lacking = partial(unfinished, plan, rule, judged_by) if rule else None
         sampler = checked_sampler(cfg, plan, log=run_dir / "engine.log", lacking_in=lacking)
         store = stack.enter_context(open_store(cfg, plan, rule))
+        keep(store.folder, matched)
         missing = store.missing(plan.ids, plan.num_samples)
         verdicts = stack.enter_context(VerdictStore.open(store, judged_by))
         evaluation = Evaluation(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.text import Text
 
+from kurve import matched_temperature
 from kurve.benchmarks.rows import Benchmark
 from kurve.commands import provenance
 from kurve.commands.headlines import headlines
@@ -55,7 +56,7 @@ class Evaluation:
         """The run before it starts; its key is the same for the same measurement of the same samples."""
         data = provenance.problems_digest(self.benchmark.problems)
         return RunInfo(
-            key=provenance.digest(self.folder.name, data, self.verifier, self._settings_that_count()),
+            key=provenance.digest(self.folder.name, data, self.verifier, self._settings_that_count(), *self._matched()),
             name=self.name,
             params=provenance.flat_params(self.config),
             tags=self._tags(),
@@ -75,6 +76,11 @@ class Evaluation:
         settings["guess_filter"] = self.guesses.ids if self.guesses else None
         rule = settings.pop("stopping")
         return settings | ({"stopping": dataclasses.astuple(rule)} if rule is not None else {})
+
+    def _matched(self) -> tuple[object, ...]:
+        """What was found of the temperature; empty for samples whose temperature was given."""
+        found = matched_temperature.read(self.folder / matched_temperature.RECORD)
+        return () if found is None else (dataclasses.astuple(found),)
 
     def _tags(self) -> dict[str, str]:
         tags = {
@@ -154,7 +160,8 @@ def measure(evaluation: Evaluation, store: SampleStore, verdicts: VerdictStore) 
     if string_only:
         named = ", ".join(string_only[:5]) + (", ..." if len(string_only) > 5 else "")
         notes.append(f"{len(string_only)} reference answers are read as text only, not as mathematics: {named}.")
-    return dataclasses.replace(report, scalars=scalars, notes=tuple(notes), model=evaluation.model_name)
+    report = dataclasses.replace(report, scalars=scalars, notes=tuple(notes), model=evaluation.model_name)
+    return matched_temperature.with_matched_temperature(report, evaluation.folder)
 
 
 def _counted(

@@ -19,7 +19,7 @@ from kurve.types import Decoding, Model, Prompt, SampleRequest, SamplingSpec
 MAX_SAMPLES = 100_000  # a problem; the estimator is exact up to here
 MAX_TEMPERATURE = 100.0  # uniform for any vocabulary by then
 _SEED_BITS = 31
-_NOT_DECODING = ("adaptive",)  # of `sampling`: how many samples, not which
+_NOT_DECODING = ("adaptive", "match_entropy")  # beginnings of keys of `sampling`
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,7 @@ def make_plan(cfg: DictConfig) -> Plan:
         DataError: the benchmark's data is malformed.
     """
     seed = whole(cfg.seed, "seed", least=0)
-    node = OmegaConf.masked_copy(cfg.sampling, [key for key in cfg.sampling if key not in _NOT_DECODING])
-    decoding: Decoding = build(node, "sampling")
+    decoding: Decoding = build(_of_decoding(cfg.sampling), "sampling")
     decoding = dataclasses.replace(decoding, stop=tuple(decoding.stop))
     _check_decoding(decoding)
     template: Template = build(cfg.prompt, "prompt")
@@ -112,6 +111,11 @@ def with_local_revision(model: Model) -> Model:
         return model
     folder = Path(model.path).expanduser().absolute()
     return dataclasses.replace(model, path=str(folder), revision=local_digest(folder))
+
+
+def _of_decoding(node: DictConfig) -> DictConfig:
+    """`sampling` without what says how many samples are drawn, and how their temperature is found."""
+    return OmegaConf.masked_copy(node, [key for key in map(str, node) if not key.startswith(_NOT_DECODING)])
 
 
 def _engine(node: DictConfig) -> str:

@@ -16,17 +16,18 @@ from rich.text import Text
 
 from kurve.commands import provenance
 from kurve.commands.build import build
+from kurve.commands.matching import at_matched_temperature, keep
 from kurve.commands.models import with_name
 from kurve.commands.plan import Plan, make_plan
 from kurve.commands.stages import draw
 from kurve.commands.stopping import record_design
+from kurve.commands.stored import EVALUATION
 from kurve.errors import ConfigError, StoreError
 from kurve.progress import Progress
 from kurve.samplers import Sampler
 from kurve.store import SampleStore, fingerprint
+from kurve.tracking import NullTracker
 from kurve.types import StoppingRule
-
-EVALUATION = "evaluation.yaml"  # in the store's folder: the config it was last drawn with
 
 
 def main(cfg: DictConfig) -> None:
@@ -45,8 +46,10 @@ def main(cfg: DictConfig) -> None:
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     with ExitStack() as stack:
         stack.enter_context(stop_on_sigterm())
+        cfg, plan, matched = at_matched_temperature(cfg, plan, NullTracker(), log=run_dir / "engine.log")
         sampler = checked_sampler(cfg, plan, log=run_dir / "engine.log")
         store = stack.enter_context(open_store(cfg, plan))
+        keep(store.folder, matched)
         missing = store.missing(plan.ids, plan.num_samples)
         with Progress(missing={k: len(v) for k, v in missing.items()}, num_problems=len(plan.ids)) as progress:
             if missing:

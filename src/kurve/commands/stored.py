@@ -9,10 +9,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from kurve.benchmarks.rows import Benchmark
 from kurve.commands.build import build
-from kurve.commands.sample import EVALUATION
 from kurve.errors import ConfigError, DataError
 from kurve.store import SampleStore
 from kurve.types import Problem
+
+EVALUATION = "evaluation.yaml"  # in the store's folder: the config it was last drawn with
 
 
 def find_store(cfg: DictConfig, reference: str) -> Path:

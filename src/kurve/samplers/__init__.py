@@ -1,6 +1,7 @@
 """Samplers turn prompts into samples. Each module adapts one engine, named in `conf/sampler/`."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from kurve.types import Prompt, Sample, SampleRequest
@@ -32,3 +33,24 @@ class Sampler(Protocol):
         Raises:
             SamplingError: the engine or server failed; what was yielded before is valid.
         """
+
+
+class Pilot(Protocol):
+    """An engine that stays up between draws at several temperatures."""
+
+    def sample(self, requests: Iterable[SampleRequest], temperature: float) -> Iterator[Sample]:
+        """Draw as `Sampler.sample`, at this temperature and with the sampler's other settings.
+
+        What a sample says of its probabilities is about the distribution that each of its tokens was drawn from, after
+        temperature and truncation: `logprob_sum` always, `entropy_mean` where the engine shows whole distributions.
+
+        Raises:
+            SamplingError: the engine failed.
+        """
+
+
+class PilotSampler(Sampler, Protocol):
+    """A sampler that can be asked for the distribution that it really draws from."""
+
+    def pilot(self) -> AbstractContextManager[Pilot]:
+        """An engine of its own, started by the first draw and ended with the context."""

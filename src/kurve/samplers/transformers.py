@@ -3,14 +3,15 @@
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kurve.errors import ConfigError, SamplingError
+from kurve.samplers import Pilot
 from kurve.samplers.checkpoints import is_local
 from kurve.samplers.processor import cpu_dtype
 from kurve.samplers.tokens import PromptTokenizer
@@ -77,18 +78,26 @@ class TransformersSampler:
 
     def sample(self, requests: Iterable[SampleRequest]) -> Iterator[Sample]:
         """Draw the requested samples batch by batch; see `Sampler.sample`."""
-        rows = self._rows(requests)
+        yield from self._stream(self._rows(requests), self._load, self._decoding)
+
+    @contextlib.contextmanager
+    def pilot(self) -> Iterator[Pilot]:
+        """Draws at several temperatures with the weights loaded once; see `PilotSampler.pilot`."""
+        yield _TransformersPilot(self)
+
+    def _stream(
+        self, rows: Iterator[_Row], network_of: Callable[[], Any], decoding: Decoding, *, as_drawn: bool = False
+    ) -> Iterator[Sample]:
         batch = list(islice(rows, self._batch_size))
         if not batch:
             return
-        self.ready_at = None  # of an earlier use; this one loads the weights again
-        engine_version = version("transformers")
+        self.ready_at = None  # of an earlier use; this one may load the weights again
         with _quiet(self._log):
-            network = self._load()
+            network = network_of()
         self.ready_at = time.monotonic()
         while batch:
             with _quiet(self._log):
-                samples = self._draw(network, batch, engine_version)
+                samples = self._draw(network, batch, decoding, as_drawn=as_drawn)
             yield from samples
             batch = list(islice(rows, self._batch_size))
 
@@ -127,7 +136,7 @@ class TransformersSampler:
         except (OSError, ValueError, RuntimeError, ImportError) as error:
             raise SamplingError(f"transformers cannot load {self._model.path} on {device}: {error}") from error
 
-    def _draw(self, network: Any, batch: list[_Row], engine_version: str) -> list[Sample]:
+    def _draw(self, network: Any, batch: list[_Row], decoding: Decoding, *, as_drawn: bool) -> list[Sample]:
         import torch
 
         from kurve.samplers.transformers_draw import draw
@@ -135,7 +144,12 @@ class TransformersSampler:
         tokenizer = self._tokens().tokenizer
         try:
             drawn = draw(
-                network, tokenizer, self._decoding, [(r.ids, r.seed) for r in batch], with_entropy=self._entropy
+                network,
+                tokenizer,
+                decoding,
+                [(r.ids, r.seed) for r in batch],
+                with_entropy=self._entropy or as_drawn,
+                as_drawn=as_drawn,
             )
         except torch.OutOfMemoryError as error:
             raise SamplingError(
@@ -143,6 +157,7 @@ class TransformersSampler:
             ) from error
         except RuntimeError as error:
             raise SamplingError(f"transformers failed while sampling: {error}") from error
+        engine_version = version("transformers")
         return [self._as_sample(row, one, engine_version) for row, one in zip(batch, drawn, strict=True)]
 
     def _as_sample(self, row: _Row, drawn: "Draw", engine_version: str) -> Sample:
@@ -158,6 +173,25 @@ class TransformersSampler:
             engine=self.engine,
             engine_version=engine_version,
         )
+
+
+class _TransformersPilot:
+    """See `Pilot`."""
+
+    def __init__(self, sampler: TransformersSampler) -> None:
+        self._sampler = sampler
+        self._network: Any = None
+
+    def sample(self, requests: Iterable[SampleRequest], temperature: float) -> Iterator[Sample]:
+        """Draw at this temperature; see `Pilot.sample`."""
+        sampler = self._sampler
+        decoding = replace(sampler._decoding, temperature=temperature)
+        yield from sampler._stream(sampler._rows(requests), self._loaded, decoding, as_drawn=True)
+
+    def _loaded(self) -> Any:
+        if self._network is None:
+            self._network = self._sampler._load()
+        return self._network
 
 
 @contextlib.contextmanager

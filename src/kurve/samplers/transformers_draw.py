@@ -33,21 +33,31 @@ class Draw:
     text: str
     finish_reason: str
     num_tokens: int
-    logprob_sum: float  # nats, under the unmodified distribution
-    entropy_mean: float | None  # nats a token, of the unmodified distribution
+    logprob_sum: float  # nats, under the unmodified distribution, or the one drawn from
+    entropy_mean: float | None  # nats a token, of the same distribution
 
 
 def draw(
-    network: Any, tokenizer: Any, decoding: Decoding, rows: list[tuple[list[int], int]], *, with_entropy: bool
+    network: Any,
+    tokenizer: Any,
+    decoding: Decoding,
+    rows: list[tuple[list[int], int]],
+    *,
+    with_entropy: bool,
+    as_drawn: bool = False,
 ) -> list[Draw]:
-    """Draw one sample for each (prompt ids, seed), [B]; at most `max_tokens` tokens each."""
+    """Draw one sample for each (prompt ids, seed), [B]; at most `max_tokens` tokens each.
+
+    `as_drawn` takes log-probabilities and entropies after temperature and truncation, not before.
+    """
     device = network.device
     ends = _end_tokens(network, tokenizer)
     pad = min(ends) if ends else 0
     width = max(len(ids) for ids, _ in rows)
     ids = torch.tensor([[pad] * (width - len(i)) + i for i, _ in rows], device=device)
     mask = torch.tensor([[0] * (width - len(i)) + [1] * len(i) for i, _ in rows], device=device)
-    chooser = _Chooser(decoding, [seed for _, seed in rows], device, with_entropy=with_entropy)
+    seeds = [seed for _, seed in rows]
+    chooser = _Chooser(decoding, seeds, device, with_entropy=with_entropy, as_drawn=as_drawn)
     stopper = _Stopper(tokenizer, decoding.stop, width, len(rows))
     with torch.inference_mode():
         out = network.generate(
@@ -142,10 +152,12 @@ class _Chooser(LogitsProcessor):  # type: ignore[misc]  # transformers is not ty
     `generate` then takes the largest logit, so its own random numbers, which a batch shares, are never used.
     """
 
-    def __init__(self, decoding: Decoding, seeds: list[int], device: Any, *, with_entropy: bool) -> None:
+    def __init__(
+        self, decoding: Decoding, seeds: list[int], device: Any, *, with_entropy: bool, as_drawn: bool = False
+    ) -> None:
         self._greedy = decoding.temperature == 0
         self._warpers = [] if self._greedy else _warpers(decoding)
-        self._with_entropy = with_entropy
+        self._with_entropy, self._as_drawn = with_entropy, as_drawn
         generators = [torch.Generator().manual_seed(seed % 2**64) for seed in seeds]
         # float64: with float32 a draw of exactly 1 or of a token below 1e-7 goes wrong every few million tokens.
         uniforms = [torch.rand(decoding.max_tokens, generator=g, dtype=torch.float64) for g in generators]
@@ -154,8 +166,11 @@ class _Chooser(LogitsProcessor):  # type: ignore[misc]  # transformers is not ty
         self._entropies: list[Any] = []
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
-        logprobs = scores.float().log_softmax(-1)
-        chosen = logprobs.argmax(-1) if self._greedy else self._choose(input_ids, scores)
+        modified = scores
+        for warper in self._warpers:
+            modified = warper(input_ids, modified)
+        logprobs = (modified if self._as_drawn else scores).float().log_softmax(-1)
+        chosen = scores.float().argmax(-1) if self._greedy else self._choose(modified)
         self._logprobs.append(logprobs.gather(-1, chosen[:, None])[:, 0])
         if self._with_entropy:
             self._entropies.append(torch.special.entr(logprobs.exp()).sum(-1))
@@ -166,9 +181,7 @@ class _Chooser(LogitsProcessor):  # type: ignore[misc]  # transformers is not ty
         entropies = self._entropies or [torch.zeros_like(step) for step in self._logprobs]
         return torch.stack(self._logprobs, 1).double().cpu(), torch.stack(entropies, 1).double().cpu()
 
-    def _choose(self, input_ids: Any, scores: Any) -> Any:
-        for warper in self._warpers:
-            scores = warper(input_ids, scores)
+    def _choose(self, scores: Any) -> Any:
         cumulative = scores.double().softmax(-1).cumsum(-1)
         uniform = self._uniforms[:, len(self._logprobs)] * cumulative[:, -1]
         # right=True: a token of probability 0, whose step in the sum has no width, is never taken.

@@ -3,13 +3,14 @@
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
 from kurve.chatter import Echo, last_errors, logger
 from kurve.errors import ConfigError, SamplingError
+from kurve.samplers import Pilot
 from kurve.samplers.engine_process import EngineGoneError, EngineProcess, Row, ready
 from kurve.samplers.tokens import PromptTokenizer
 from kurve.samplers.vllm_settings import (
@@ -104,20 +105,34 @@ class VllmSampler:
         first = next(jobs, None)
         if first is None:
             return
-        self.ready_at = None  # of an earlier use; this one starts engines of its own
+        with self._explained() as log, ExitStack() as stack:
+            yield from self._stream(chain([first], jobs), self._start(log, stack, self._settings()))
+
+    @contextmanager
+    def pilot(self) -> Iterator[Pilot]:
+        """Draws at several temperatures with the same engines; see `PilotSampler.pilot`.
+
+        vLLM tells the log-probability of each drawn token under what it was drawn from, and no entropy.
+        """
+        with self._explained() as log, ExitStack() as stack:
+            yield _VllmPilot(self, log, stack)
+
+    @contextmanager
+    def _explained(self) -> Iterator[IO[bytes]]:
+        """The engine's log, whose last errors explain why an engine is gone."""
         with _open_log(self._log) as log:
             path, begin = Path(log.name), log.tell()
             try:
-                with Echo(path, begin), ExitStack() as stack:
-                    yield from self._stream(chain([first], jobs), self._start(log, stack))
+                with Echo(path, begin):
+                    yield log
             except EngineGoneError as error:
                 raise SamplingError(_explain(error, path, begin, kept=self._log is not None)) from error
 
-    def _start(self, log: IO[bytes], stack: ExitStack) -> list[EngineProcess]:
+    def _start(self, log: IO[bytes], stack: ExitStack, settings: Mapping[str, Any]) -> list[EngineProcess]:
+        self.ready_at = None  # of an earlier use; these are other engines
         grace = 5.0 if is_cpu_build() else 20.0
         return [
-            stack.enter_context(EngineProcess(self._settings(), env=env, log=log, grace=grace))
-            for env in self._environments()
+            stack.enter_context(EngineProcess(settings, env=env, log=log, grace=grace)) for env in self._environments()
         ]
 
     def _stream(self, jobs: Iterator["_Job"], engines: list[EngineProcess]) -> Iterator[Sample]:
@@ -180,6 +195,27 @@ class VllmSampler:
             "seeded": self._seeded,
             "logprobs": self._logprobs,
         }
+
+
+class _VllmPilot:
+    """See `Pilot`."""
+
+    def __init__(self, sampler: VllmSampler, log: IO[bytes], stack: ExitStack) -> None:
+        self._sampler, self._log, self._stack = sampler, log, stack
+        self._engines: list[EngineProcess] = []
+
+    def sample(self, requests: Iterable[SampleRequest], temperature: float) -> Iterator[Sample]:
+        """Draw at this temperature; see `Pilot.sample`."""
+        sampler = self._sampler
+        if self._engines:
+            sampler.ready_at = time.monotonic()
+        else:
+            settings = sampler._settings()
+            settings["engine"] |= {"logprobs_mode": "processed_logprobs"}
+            self._engines = sampler._start(self._log, self._stack, settings | {"logprobs": True})
+        for engine in self._engines:
+            engine.send(("decode", {"temperature": temperature}))
+        yield from sampler._stream(sampler._jobs(requests), self._engines)
 
 
 class _Job:

@@ -4,6 +4,7 @@ Started by `kurve.samplers.engine_process`, never by hand. Messages travel over 
 
 in   (settings)                        once: engine, decoding, lora, seeded, logprobs
 in   ("draw", key, ids, indices, seed) draw these samples of one prompt
+in   ("decode", changes)               decode what comes after this with these settings changed
 in   ("stop",)                         leave; the end of the socket means the same
 out  ("ready", version, max_num_seqs)
 out  ("samples", [row, ...])           row = key, index, text, finish reason, tokens, seed, sum of log-probabilities
@@ -100,6 +101,10 @@ class _Engine:
             self._pending[name] = (key, index, own_seed)
             self._engine.add_request(name, tokens_input(ids), params, lora_request=self._lora)
 
+    def decode(self, changes: dict[str, Any]) -> None:
+        """Change decoding settings of the samples that are asked for from now on."""
+        self._decoding = self._decoding | changes
+
     @property
     def idle(self) -> bool:
         return not self._pending
@@ -151,8 +156,11 @@ def _serve(engine: _Engine, inbox: "queue.SimpleQueue[tuple[Any, ...]]", link: C
             message = inbox.get()
             if message == _STOP:
                 return
-            _, key, ids, indices, seed = message
-            engine.draw(key, ids, indices, seed)
+            kind, *content = message
+            if kind == "decode":
+                engine.decode(*content)
+            else:
+                engine.draw(*content)
         rows = list(engine.step())
         if rows:
             link.send(("samples", rows))
