@@ -116,7 +116,7 @@ def _estimated(ratings: _Ratings, rng: np.random.Generator, *, confidence: float
     added = np.concatenate([[1.0, _CHANCE], halves, halves]) * len(columns) / len(sums)
     weights = rng.standard_exponential((draws, len(sums) + 1))
     _, found = _kappa(weights @ np.vstack([sums, added]), kinds)
-    away = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2]) - kappa
+    away = np.asarray(np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2]), dtype=np.float64) - kappa
     low, high = np.clip(kappa + _stretched(away, student_quantile(normal, len(sums)) / normal), -1.0, 1.0)
     return Agreement(Estimate(kappa, float(low), float(high)), observed, len(columns))
 

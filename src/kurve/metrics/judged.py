@@ -52,8 +52,13 @@ class JudgedCounts:
 
     def of(self, rows: NDArray[np.bool_]) -> "JudgedCounts":
         """The same for some of the problems."""
-        columns = (self.num_samples, self.num_correct, self.num_sound, self.num_unsound)
-        return JudgedCounts(*(column[rows] for column in columns), self.reviewed[rows])
+        return JudgedCounts(
+            self.num_samples[rows],
+            self.num_correct[rows],
+            self.num_sound[rows],
+            self.num_unsound[rows],
+            self.reviewed[rows],
+        )
 
 
 def rulings(verdicts: ArrayLike, rule: str) -> NDArray[np.int8]:
@@ -162,5 +167,5 @@ def _beta_binomial(trials: int, a: float, b: float) -> Floats:
     x = np.arange(trials + 1)
     logs = special.betaln(x + a, trials - x + b) - special.betaln(a, b)
     logs += special.gammaln(trials + 1) - special.gammaln(x + 1) - special.gammaln(trials - x + 1)
-    chances: Floats = np.exp(logs)
-    return chances / chances.sum()
+    chances: Floats = np.exp(logs - special.logsumexp(logs))
+    return chances

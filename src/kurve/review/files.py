@@ -7,6 +7,7 @@ import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from kurve.observations import plain
 from kurve.review.rows import Row
@@ -21,8 +22,21 @@ _FORMULA = re.compile(r"\s*[=+\-@]|[\t\r]")
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 
 
-def cells(row: Row, *, counts: bool) -> dict[str, object]:
-    """The row by column, the verdict's columns empty; without `counts` nothing says which model it may be."""
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a sheet says beside the texts."""
+
+    model: bool  # which model each sample is of
+    counts: bool  # how often the model solves the problem, which may give it away
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of the table, in order."""
+        return (*COLUMNS, "model") if self.model else COLUMNS
+
+
+def cells(row: Row, shown: Shown) -> dict[str, object]:
+    """The row by column, the verdict's columns empty."""
     known = {"accuracy": row.accuracy, "num_samples": row.num_samples, "num_correct": row.num_correct}
     return {
         "problem_id": plain(row.problem_id),
@@ -31,30 +45,28 @@ def cells(row: Row, *, counts: bool) -> dict[str, object]:
         "reference": plain(row.reference),
         "response": plain(row.response),
         "answer": plain(row.answer),
-        **(known if counts else dict.fromkeys(known)),
+        **(known if shown.counts else dict.fromkeys(known)),
         "verdict": "",
         "judge": "",
         "comment": "",
         "sample": row.sample,
-    } | ({"model": plain(row.model)} if row.model else {})
+    } | ({"model": plain(row.model)} if shown.model else {})
 
 
-def sheet_parquet(rows: Sequence[Row], *, counts: bool) -> bytes:
-    """The sheet as Parquet; in a sheet that is not blind, with the model's name."""
-    table = [cells(row, counts=counts) for row in rows]
-    names = [*COLUMNS, *(["model"] if any(row.model for row in rows) else [])]
-    return _parquet({name: [line.get(name) for line in table] for name in names})
+def sheet_parquet(rows: Sequence[Row], shown: Shown) -> bytes:
+    """The sheet as Parquet."""
+    table = [cells(row, shown) for row in rows]
+    return _parquet({name: [line[name] for line in table] for name in shown.columns})
 
 
-def sheet_csv(rows: Sequence[Row], *, counts: bool) -> bytes:
+def sheet_csv(rows: Sequence[Row], shown: Shown) -> bytes:
     """The sheet as CSV; responses longer than a cell are cut in the middle."""
-    names = [*COLUMNS, *(["model"] if any(row.model for row in rows) else [])]
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(names)
+    writer.writerow(shown.columns)
     for row in rows:
-        line = cells(row, counts=counts)
-        writer.writerow([_cell(line.get(name)) for name in names])
+        line = cells(row, shown)
+        writer.writerow([_cell(line[name]) for name in shown.columns])
     return text.getvalue().encode("utf-8-sig")
 
 

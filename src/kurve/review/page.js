@@ -97,7 +97,8 @@
   function go(to) {
     at = to;
     show();
-    byId("main").scrollTop = 0;
+    byId("main").scrollTop = 0; // wide
+    byId("main").scrollIntoView(); // narrow, where the whole page scrolls
   }
 
   function move(step, wanted) {
@@ -228,5 +229,6 @@
   }
   byId("judge").value = state.judge;
   const first = rows.findIndex((row) => !answered(row));
-  go(first >= 0 ? first : 0);
+  at = Math.max(first, 0);
+  show();
 })();

@@ -3,28 +3,28 @@
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
-from kurve.review.files import cells
+from kurve.review.files import Shown, cells
 from kurve.review.rows import Row, sheet_id
 
 
-def sheet_page(rows: Sequence[Row], *, title: str, counts: bool) -> bytes:
+def sheet_page(rows: Sequence[Row], shown: Shown, *, title: str) -> bytes:
     """The page for these rows.
 
-    The page's own script and style are named by their digests in its Content-Security-Policy, so that nothing else runs.
+    The page's own script and style are named by digest in its Content-Security-Policy, so that nothing else runs.
 
     Args:
         rows: in the order in which they are shown.
+        shown: what it says beside the texts.
         title: of the page.
-        counts: show how often each problem is solved.
     """
     parts = {name: (files("kurve.review") / f"page.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
     document = {
         "id": sheet_id(rows),
         "title": title,
-        "rows": [{name: value for name, value in cells(row, counts=counts).items() if value is not None} for row in rows],
+        "rows": [{name: value for name, value in cells(row, shown).items() if value is not None} for row in rows],
     }
     replaced = {
         "@STYLE_HASH@": _digest(parts["css"]),
@@ -39,7 +39,7 @@ def sheet_page(rows: Sequence[Row], *, title: str, counts: bool) -> bytes:
     return page.encode()
 
 
-def _inert(document: dict[str, object]) -> str:
+def _inert(document: Mapping[str, object]) -> str:
     """JSON, pure ASCII, that cannot end or begin a tag: `<`, `>` and `&` are written as escapes."""
     text = json.dumps(document, ensure_ascii=True, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -161,7 +161,7 @@ def _table(path: Path) -> list[FileRow]:
 def _csv(path: Path) -> Iterator[FileRow]:
     """Rows with the line on which each begins; cells may hold line breaks."""
     try:
-        text = path.read_text(encoding="utf-8-sig", newline="")
+        text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -179,20 +179,22 @@ def scalars(result: CotResult, found: Judged) -> dict[str, float]:
     if result.sound_share is not None:
         share = result.sound_share
         numbers |= {"sound_share": share.value, "sound_share_low": share.low, "sound_share_high": share.high}
-    numbers |= {
-        "num_reviewed_problems": np.count_nonzero(counts.reviewed),
-        "num_correct": counts.num_correct.sum(),
-        "num_correct_reviewed": counts.num_correct[counts.reviewed].sum(),
-        "num_sound": counts.num_sound.sum(),
-        "num_unsound": counts.num_unsound.sum(),
-        "num_open_reviewed": counts.num_open[counts.reviewed].sum(),
+    totals = {
+        "num_reviewed_problems": int(np.count_nonzero(counts.reviewed)),
+        "num_correct": int(counts.num_correct.sum()),
+        "num_correct_reviewed": int(counts.num_correct[counts.reviewed].sum()),
+        "num_sound": int(counts.num_sound.sum()),
+        "num_unsound": int(counts.num_unsound.sum()),
+        "num_open_reviewed": int(counts.num_open[counts.reviewed].sum()),
         "num_judges": len(found.judges),
         "num_judge_failures": found.num_failed,
     }
-    return {key: float(value) for key, value in numbers.items()}
+    return {key: float(value) for key, value in (numbers | totals).items()}
 
 
-def as_json(results: Sequence[CotResult], found: Judged, settings: ReviewSettings) -> bytes:
+def as_json(
+    results: Sequence[CotResult], found: Judged, agreement: Mapping[str, Agreement], settings: ReviewSettings
+) -> bytes:
     """Everything as JSON: curves by rule, counts of every reviewed problem, judges and their agreement."""
     document: dict[str, object] = {
         "format": 1,
@@ -202,7 +204,7 @@ def as_json(results: Sequence[CotResult], found: Judged, settings: ReviewSetting
         "judges": list(found.judges),
         "num_judge_failures": found.num_failed,
         "rules": {one.rule: _rule_json(one, found) for one in results},
-        "agreement": {name: _agreement_json(one) for name, one in agreements(found, settings).items()},
+        "agreement": {name: _agreement_json(one) for name, one in agreement.items()},
     }
     return json.dumps(document, indent=1, allow_nan=False).encode()
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +75,8 @@ class Row:
     answer: str  # as the verifier read it
     num_samples: int  # n of the problem
     num_correct: int  # c of the problem
-    model: str = field(default="")
+    model: str  # what people call it; not shown on a blind sheet
+    fingerprint: str  # of the store
 
     @property
     def accuracy(self) -> float:
@@ -107,8 +108,7 @@ def ordered(rows: Iterable[Row], choice: Choice) -> list[Row]:
     """The sheet's order: problem by problem; if blind, problems and the samples of each in random order."""
     found = list(rows)
     if not choice.blind:
-        places = {problem_id: place for place, problem_id in enumerate(dict.fromkeys(row.problem_id for row in found))}
-        return sorted(found, key=lambda row: places[row.problem_id])
+        return sorted(found, key=lambda row: (row.problem_id, row.model, row.index))
     seed = str(choice.seed)
     return sorted(found, key=lambda row: (_digest(seed, "order", row.problem_id), _digest(seed, "order", row.sample)))
 
