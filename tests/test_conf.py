@@ -20,8 +20,7 @@ NO_GROUPS = ("accelerate", "hydra", "local", "__pycache__")
 GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name not in NO_GROUPS)
 OF_REVIEWS = ("judge",)
 OF_TRAINING = ("algorithm", "data", "experiment", "training")
-NOT_OF_REVIEWS = ("judge",)
-OF_TRAINING = ("experiment", "report", "sampler", "sampling")
+NOT_OF_TRAINING = ("experiment", "report", "sampler", "sampling")
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 EXPERIMENTS = [option for group, option in OPTIONS if group == "experiment"]
 PARTS = ("model", "teacher", "benchmark", "prompt", "sampler", "verifier", "tracker", "report", "algorithm", "data")

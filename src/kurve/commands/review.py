@@ -1,6 +1,7 @@
 """`kurve review`: a sheet of the correct samples of the hardest solved problems, its verdicts, and CoT-pass@k."""
 
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
@@ -49,8 +50,8 @@ def main(cfg: DictConfig) -> None:
         added = _keep(sources, found, revise=_flag(cfg, "revise"))
         _ask(sources, sheet.rows, judge)
         reviewed = [_reviewed(cfg, source, choice, settings) for source in sources]
-        files = publish(cfg, sheet, reviewed, settings, tracker=tracker, folder=run_dir / "review")
-    show(sheet, reviewed, files, settings, tracker=tracker, added=added if given else None)
+        made = publish(cfg, sheet, reviewed, settings, tracker=tracker, folder=run_dir / "review")
+    show(sheet, reviewed, made, settings, hint=tracker.hint, added=added if given else None)
 
 
 def _choice(cfg: DictConfig) -> Choice:
@@ -136,6 +137,7 @@ def _ask(sources: Sequence[Source], rows: Sequence[Row], judge: Judge) -> None:
             left[row.problem_id] += len(repeats)
         num_problems = len({row.problem_id for row in rows})
         progress = stack.enter_context(Progress(missing=left, num_problems=num_problems, stream=sys.stderr))
+        progress.drawing_since(time.monotonic())
         progress.stage("asking the judge")
         replies = stack.enter_context(closing(judge.judge(wanted)))
         for row, verdict, reply in replies:

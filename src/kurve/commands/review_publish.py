@@ -82,6 +82,15 @@ class Reviewed:
     num_ignored: int  # verdicts on samples whose answer is not correct by this verifier
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Where everything is."""
+
+    folder: Path
+    page: Path
+    urls: tuple[str, ...]  # of the runs
+
+
 def publish(
     cfg: DictConfig,
     sheet: Sheet,
@@ -90,7 +99,7 @@ def publish(
     *,
     tracker: Tracker,
     folder: Path,
-) -> list[Path]:
+) -> Published:
     """Write the files, and log a run for each store that was judged, or one for the sheet alone.
 
     Raises:
@@ -98,17 +107,18 @@ def publish(
         TrackingError: the run could not be sent; the files and all verdicts are there.
     """
     try:
-        sheet_files = _write_sheet(sheet, folder)
+        page, *tables = _write_sheet(sheet, folder)
         judged = [one for one in reviewed if one.judged.places]
         results = [_write_result(one, settings, folder) for one in judged]
     except OSError as error:
         raise DataError(f"cannot write the review to {folder}: {error}; make room or name another folder") from error
+    urls = []
     for one, (files, document) in zip(judged, results, strict=True):
         info = _run_info(cfg, sheet, [one.source], said=document)
-        _log(tracker, info, [*sheet_files, *files], _points(one, one.results[settings.rule]))
+        urls.append(_log(tracker, info, [page, *tables, *files], _points(one, one.results[settings.rule])))
     if not judged:
-        _log(tracker, _run_info(cfg, sheet, sheet.sources, said=b""), sheet_files, [])
-    return [*sheet_files, *(file for files, _ in results for file in files)]
+        urls.append(_log(tracker, _run_info(cfg, sheet, sheet.sources, said=b""), [page, *tables], []))
+    return Published(folder, page, tuple(filter(None, urls)))
 
 
 def _write_sheet(sheet: Sheet, folder: Path) -> list[Path]:
@@ -196,9 +206,10 @@ def _run_info(cfg: DictConfig, sheet: Sheet, sources: Sequence[Source], *, said:
     )
 
 
-def _log(tracker: Tracker, info: RunInfo, files: Sequence[Path], points: Sequence[TimedPoint]) -> None:
+def _log(tracker: Tracker, info: RunInfo, files: Sequence[Path], points: Sequence[TimedPoint]) -> str:
+    """The URL of the run that holds the files and the points, which may have been logged before."""
     if not tracker.start(info):
-        return
+        return tracker.url
     try:
         tracker.log_files(files, FOLDER)
         tracker.log_points(points)
@@ -206,3 +217,4 @@ def _log(tracker: Tracker, info: RunInfo, files: Sequence[Path], points: Sequenc
         tracker.finish("FAILED")
         raise
     tracker.finish("FINISHED")
+    return tracker.url

@@ -1,16 +1,14 @@
 """What `kurve review` prints at its end: what the verdicts come to, what they rest on, and where to look."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-from kurve.commands.review_publish import Reviewed, Sheet
+from kurve.commands.review_publish import Published, Reviewed, Sheet
 from kurve.metrics.agreement import Agreement
 from kurve.review.result import ReviewSettings, scalars
 from kurve.review.rows import Choice
-from kurve.tracking import Tracker
 
 _MANY = 300  # rows; a person needs days for more
 _MOST_SHOWN = 6  # pairs of judges
@@ -19,10 +17,10 @@ _MOST_SHOWN = 6  # pairs of judges
 def show(
     sheet: Sheet,
     reviewed: Sequence[Reviewed],
-    files: Sequence[Path],
+    made: Published,
     settings: ReviewSettings,
     *,
-    tracker: Tracker,
+    hint: str,
     added: int | None,
 ) -> None:
     """Print what was found and where everything is; `added` verdicts were read from sheets."""
@@ -37,11 +35,15 @@ def show(
             note = f"  {one.source.num_unjudged} problems without a judged answer are left out"
             console.print(Text(note, style="yellow"), soft_wrap=True)
     problems = len({row.problem_id for row in sheet.rows})
-    console.print(Text(f"sheet    {len(sheet.rows)} correct samples of {problems} problems ({_chosen(sheet)})"))
-    console.print(Text(f"page     {files[0]}"), soft_wrap=True)
-    console.print(Text(f"files    {files[0].parent}"), soft_wrap=True)
-    if tracker.url:
-        console.print(Text(f"run      {tracker.url}"), soft_wrap=True)
+    console.print(
+        Text(f"sheet    {len(sheet.rows)} correct samples of {problems} problems ({_chosen(sheet)})"), soft_wrap=True
+    )
+    console.print(Text(f"page     {made.page}"), soft_wrap=True)
+    console.print(Text(f"files    {made.folder}"), soft_wrap=True)
+    for url in made.urls:
+        console.print(Text(f"run      {url}"), soft_wrap=True)
+    if hint:
+        console.print(Text(hint), soft_wrap=True)
     if len(sheet.rows) > _MANY and sheet.choice.per_problem is None:
         console.print(
             Text("next:    per_problem=4 takes a random part of each problem's samples; more is a lot to read")
