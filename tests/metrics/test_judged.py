@@ -80,9 +80,7 @@ def test_open_samples_have_the_beta_binomial_mean_and_variance_by_exact_arithmet
 def test_the_expected_share_over_all_subsets_that_could_have_been_judged_is_the_true_one() -> None:
     """Unbiased over problems: 12 problems of equal share and every subset of 2 of their 4 correct samples."""
     truth = [1, 1, 0, 1]
-    found = []
-    for subset in combinations(truth, 2):
-        found.append((sum(subset), 2 - sum(subset)))
+    found = [(sum(subset), 2 - sum(subset)) for subset in combinations(truth, 2)]
     sound, unsound = (list(column) for column in zip(*(found * 200), strict=True))
     size = len(sound)
     judged = counts([40] * size, [4] * size, sound, unsound)

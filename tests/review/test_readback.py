@@ -11,10 +11,8 @@ from kurve.review.readback import Given, matched, read_sheet
 from kurve.review.rows import Row, sample_id
 from kurve.types import CotVerdict, Soundness
 
-ROWS = [
-    Row(sample_id("f", "007", i, "multi\nline, \"text\""), "007", i, "q", "4", "multi\nline, \"text\"", "4", 9, 2, "m", "f")
-    for i in range(3)
-]  # fmt: skip
+TEXT = 'multi\nline, "text"'
+ROWS = [Row(sample_id("f", "007", i, TEXT), "007", i, "q", "4", TEXT, "4", 9, 2, "m", "f") for i in range(3)]
 KNOWN = {row.sample: (0, (row.problem_id, row.index)) for row in ROWS}
 
 
@@ -78,13 +76,13 @@ def test_an_unknown_word_is_refused_with_its_line_although_responses_have_line_b
 def test_a_sheet_of_other_samples_is_refused(tmp_path: Path) -> None:
     given = read_sheet(download(tmp_path, entry(0, "sound")))
     other = {sample_id("f", "007", 0, "another text"): (0, ("007", 0))}
-    with pytest.raises(DataError, match="verdict 1: sample .* is not in the store.*another now"):
+    with pytest.raises(DataError, match=r"verdict 1: sample .* is not in the store.*another now"):
         matched(given, other, "the store")
 
 
 def test_columns_that_were_moved_apart_are_refused_but_not_what_a_spreadsheet_does_to_numbers(tmp_path: Path) -> None:
     assert matched(read_sheet(download(tmp_path, entry(0, "sound", problem_id=7, index="0.0"))), KNOWN, "the store")
-    with pytest.raises(DataError, match="index is '2', but sample .* belongs to '0'"):
+    with pytest.raises(DataError, match=r"index is '2', but sample .* belongs to '0'"):
         matched(read_sheet(download(tmp_path, entry(0, "sound", index=2))), KNOWN, "the store")
 
 
@@ -108,7 +106,11 @@ def _fields(one: Given, judge: str) -> tuple[str, str, str, str, Soundness, str]
         ("a.json", b"{", "is not JSON"),
         ("a.json", b"[1]", "no format 'kurve-review-1'"),
         ("a.json", b'{"format": "kurve-review-1", "verdicts": [3]}', "verdict 1: expected an object"),
-        ("a.json", b'{"format": "kurve-review-1", "verdicts": [{"sample": [], "verdict": "sound"}]}', "expected a text"),
+        (
+            "a.json",
+            b'{"format": "kurve-review-1", "verdicts": [{"sample": [], "verdict": "sound"}]}',
+            "expected a text",
+        ),
         ("a.csv", b"id,n,c\n1,2,3\n", "line 2: no sample and no verdict; expected a sheet of kurve review"),
         ("a.csv", "sample,verdict\n\u00e9,sound\n".encode("cp1252"), "CSV UTF-8"),
         ("a.csv", b'sample,verdict\n"s1,sound\n', "not CSV"),

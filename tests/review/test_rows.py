@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -61,10 +62,10 @@ def test_a_blind_order_keeps_problems_together_and_mixes_models() -> None:
     shuffled = ordered(rows, HARD)
     assert sorted(shuffled, key=repr) == sorted(rows, key=repr)
     ids = [one.problem_id for one in shuffled]
-    changes = sum(a != b for a, b in zip(ids, ids[1:], strict=False))
+    changes = sum(a != b for a, b in pairwise(ids))
     assert changes == 19
     models = [one.model for one in shuffled]
-    assert 40 < sum(a != b for a, b in zip(models, models[1:], strict=False)) < 120
+    assert 40 < sum(a != b for a, b in pairwise(models)) < 120
     assert shuffled == ordered(list(reversed(rows)), HARD)
     assert [one.model for one in ordered(rows, replace(HARD, blind=False))[:4]] == ["base"] * 4
 

@@ -41,7 +41,7 @@ def test_verdicts_are_kept_by_judge_with_their_comments(samples: SampleStore) ->
 def test_a_verdict_is_final_unless_it_is_revised_and_the_earlier_one_stays_on_record(samples: SampleStore) -> None:
     with ReviewStore.open(samples, "alice") as log:
         log.append(verdict())
-        with pytest.raises(StoreError, match="already judged sample 0 .* as sound, and now as unsound"):
+        with pytest.raises(StoreError, match=r"already judged sample 0 .* as sound, and now as unsound"):
             log.append(verdict(soundness=Soundness.UNSOUND))
         assert log.append(verdict(soundness=Soundness.UNSOUND), revise=True)
         assert log.soundness(PROBLEM, 0) is Soundness.UNSOUND

@@ -12,6 +12,7 @@ from collections.abc import Coroutine, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -125,12 +126,13 @@ class OpenAISampler:
             self._version = self._server_version()
         self.ready_at = time.monotonic()
         with _Loop(self._key(), self._url, retries=self._retries, timeout=self._timeout) as loop:
-            loop.submit(self._attempt(loop.client, *first))
-            under_way = 1
-            while under_way:
-                while under_way < self._concurrency and (single := next(singles, None)) is not None:
+            left, under_way = chain((first,), singles), 0
+            while True:
+                while under_way < self._concurrency and (single := next(left, None)) is not None:
                     loop.submit(self._attempt(loop.client, *single))
                     under_way += 1
+                if not under_way:
+                    return
                 yield loop.result()
                 under_way -= 1
 
