@@ -162,10 +162,13 @@ def _reviewed(cfg: DictConfig, source: Source, choice: Choice, settings: ReviewS
                 f"judges={cfg.judges} names none of those who judged {source.store.folder}: {', '.join(everybody)}"
             )
     verdicts = {name: ReviewStore.open(source.store, name, read_only=True).verdicts() for name in names}
+    tally = source.correct.tally
+    under = choice.under_review(tally)
+    known = {problem_id for problem_id, chosen in zip(tally.problem_ids, under, strict=True) if chosen}
     touched = {problem_id for by_place in verdicts.values() for problem_id, _ in by_place}
-    read = answers(source, touched & set(source.correct.tally.problem_ids)) if touched else {}
-    under = choice.under_review(source.correct.tally)
-    table = judged(source.correct.tally, under, verdicts, frozenset(read))
+    others = touched.intersection(tally.problem_ids) - known  # of an earlier sheet with another range
+    read = {**source.correct.places, **(answers(source, others) if others else {})}
+    table = judged(tally, under, verdicts, frozenset(read))
     said = [one for by_place in verdicts.values() for one in by_place.values()]
     ignored = sum((one.problem_id, one.index) not in read for one in said)
     results = {rule: cot_result(table, rule, settings) for rule in RULES} if table.places else {}
