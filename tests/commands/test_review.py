@@ -224,7 +224,6 @@ def test_killing_a_review_costs_the_verdicts_under_way_only(tmp_path: Path, stor
         (["accuracy.below=0.01"], "accuracies 2.00% to 40.00%; widen the range"),
         (["accuracy.below=low"], "must be fractions"),
         (["per_problem=0"], "per_problem is 0; it must be a whole number, 1 or more"),
-        (["blind=maybe"], "blind is 'maybe'; expected true or false"),
         (["judges=eve"], "names none of those who judged"),
         (["judge=openai", "judge.model=m", "judge.base_url=http://127.0.0.1:9/v1"], "correct judge.base_url"),
     ],

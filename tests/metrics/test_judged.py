@@ -1,6 +1,6 @@
 from fractions import Fraction
 from itertools import combinations, product
-from math import comb
+from math import comb, prod
 
 import numpy as np
 import pytest
@@ -22,18 +22,17 @@ from kurve.metrics.passk import pass_at_k
 
 
 def counts(n: list[int], c: list[int], sound: list[int], unsound: list[int], reviewed: object = True) -> JudgedCounts:
-    return JudgedCounts(
-        *(np.array(column) for column in (n, c, sound, unsound)), np.broadcast_to(np.array(reviewed), len(n)).copy()
-    )
+    under = np.broadcast_to(np.array(reviewed), len(n)).copy()
+    return JudgedCounts(np.array(n, int), np.array(c, int), np.array(sound, int), np.array(unsound, int), under)
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_ruling_is_what_all_ways_to_decide_the_undecided_verdicts_agree_on(rule: str) -> None:
-    need = {"any": lambda j: 1, "majority": lambda j: j // 2 + 1, "all": lambda j: j}[rule]
     for verdicts in product((SOUND, UNSOUND, UNDECIDED, NONE), repeat=4):
         given = [one for one in verdicts if one != NONE]
+        need = {"any": 1, "majority": len(given) // 2 + 1, "all": len(given)}[rule]
         choices = [(SOUND, UNSOUND) if one == UNDECIDED else (one,) for one in given]
-        outcomes = {sum(ways) >= need(len(given)) for ways in product(*choices)} if given else {True, False}
+        outcomes = {sum(ways) >= need for ways in product(*choices)} if given else {True, False}
         expected = UNDECIDED if len(outcomes) == 2 else SOUND if outcomes == {True} else UNSOUND
         assert rulings([verdicts], rule)[0] == expected, verdicts
 
@@ -64,7 +63,7 @@ def test_open_samples_have_the_beta_binomial_mean_and_variance_by_exact_arithmet
     a, b, rest = sound + centre, unsound + 1 - centre, c - sound - unsound
 
     def rising(x: Fraction, m: int) -> Fraction:
-        return Fraction(np.prod([x + i for i in range(m)], dtype=object)) if m else Fraction(1)
+        return prod((x + i for i in range(m)), start=Fraction(1))
 
     weights = [comb(rest, t) * rising(a, t) * rising(b, rest - t) / rising(a + b, rest) for t in range(rest + 1)]
     assert sum(weights) == 1

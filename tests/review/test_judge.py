@@ -19,7 +19,8 @@ def row(number: int, response: str = "2 + 2 = 4", reference: str = "4") -> Row:
 
 
 def judge(url: str, **settings: Any) -> OpenAIJudge:
-    return OpenAIJudge(**({"model": "judge-7b", "base_url": url, "retries": 0, "concurrency": 4} | settings))
+    given: dict[str, Any] = {"model": "judge-7b", "base_url": url, "retries": 0, "concurrency": 4}
+    return OpenAIJudge(**(given | settings))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_a_failed_request_is_an_error_of_its_own_and_the_others_go_on() -> None:
 def test_an_endpoint_that_keeps_failing_ends_the_review() -> None:
     with judge_server(lambda body: 403) as server:
         stream = judge(server.url, repeats=1, concurrency=1).judge((row(i), (0,)) for i in range(100))
-        found = []
+        found: list[object] = []
         with pytest.raises(SamplingError, match=r"failed 10 times in a row.*403"):
             found.extend(stream)  # the list keeps what came before
         assert len(server.bodies) == MOST_FAILURES

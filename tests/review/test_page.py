@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -39,8 +39,8 @@ def browser() -> Iterator[Browser]:
         yield opened
 
 
-def opened(browser: Browser, path: Path, **settings: object) -> Page:
-    context = browser.new_context(offline=True, viewport={"width": 1200, "height": 800}, **settings)  # type: ignore[arg-type]
+def opened(browser: Browser, path: Path, **settings: Any) -> Page:
+    context = browser.new_context(offline=True, viewport={"width": 1200, "height": 800}, **settings)
     page = context.new_page()
     page.set_default_timeout(20_000)
     problems: list[str] = []
@@ -60,7 +60,7 @@ def sheet(tmp_path: Path, given: list[Row], title: str = "Review sheet: gsm8k") 
 def downloaded(page: Page, tmp_path: Path, button: str) -> Path:
     with page.expect_download() as event:
         page.click(button)
-    path = tmp_path / event.value.suggested_filename
+    path: Path = tmp_path / event.value.suggested_filename
     event.value.save_as(path)
     return path
 
