@@ -41,6 +41,7 @@ def test_the_wheel_holds_every_module_and_every_config(wheel: Path) -> None:
         target + str(path.relative_to(REPOSITORY / source))
         for source, target, pattern in (
             ("src/kurve", "kurve/", "**/*.py"),
+            ("src/kurve/review", "kurve/review/", "page.*"),
             ("conf", "kurve/conf/", "**/*.yaml"),
             ("mlflow_plugins", "mlflow_plugins/", "**/*.py"),
         )

@@ -25,6 +25,7 @@ COMMANDS = {
     "verify": "judge stored samples, with this or another verifier; no model is needed",
     "train": "train a model by RLVR, SFT or distillation; every checkpoint can be evaluated",
     "report": "measure and track stored samples; also sends what could not be tracked earlier",
+    "review": "judge the reasoning of correct samples on a sheet or by a model, and measure CoT-pass@k",
     "compare": "what changed between a base and tuned models, problem by problem, with its uncertainty",
     "sync": "send what trainings could not send while their tracking server was away",
     "merge": "make one sample store of several shards or seeds",
@@ -96,6 +97,8 @@ def _named(command: str, arguments: Sequence[str]) -> list[str]:
     """Words that a person copies, as the overrides that they mean: a path may hold `=`, a list of models commas."""
     if command == "compare":
         return [_quoted(word) if word.startswith(("base=", "tuned=")) else word for word in arguments]
+    if command == "review":
+        return [_quoted(word) if word.startswith(("samples=", "sheet=", "judges=")) else word for word in arguments]
     if command != "sync" or not arguments or arguments[0].startswith("-"):
         return list(arguments)
     first, *rest = arguments

@@ -161,6 +161,26 @@ class Verdict:
     second: Outcome | None = None  # what the independent second grader says of the same answer
 
 
+class Soundness(StrEnum):
+    """What a judge says of the reasoning in a sample whose answer is correct."""
+
+    SOUND = "sound"
+    UNSOUND = "unsound"
+    UNSURE = "unsure"  # the judge cannot tell, or did not say
+    ERROR = "error"  # the judge failed; counted apart, never as UNSOUND
+
+
+@dataclass(frozen=True, slots=True)
+class CotVerdict:
+    """One judge's verdict on one sample's chain of thought."""
+
+    problem_id: str
+    index: int  # which of the problem's samples, from 0
+    judge: str  # a person, or a model with its settings and the number of the repeat
+    soundness: Soundness
+    comment: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Tally:
     """Per-problem counts: all that pass@k, delta SE, coverage and histograms need."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,37 +11,20 @@ from matplotlib.figure import Figure
 
 from kurve.types import Table
 from mlflow_plugins.kurve.tracker import MlflowTracker
+from tests.browser import chromium, shot
 from tests.mlflow_plugins.servers import Server
 from tests.tracking_samples import HOSTILE, report, run_info
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no chromium on this machine")
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+    with chromium() as browser:
         opened = browser.new_page(viewport={"width": 1500, "height": 1300})
         opened.set_default_timeout(60_000)
         yield opened
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +56,6 @@ def runs(server: Server, tmp_path_factory: pytest.TempPathFactory) -> list[Mlflo
         tracker.finish("FINISHED")
         found.append(tracker)
     return found
-
-
-def shot(page: Page, name: str) -> None:
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
 def test_the_saved_view_shows_the_curves_over_a_log_axis(page: Page, runs: list[MlflowTracker]) -> None:

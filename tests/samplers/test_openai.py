@@ -107,6 +107,11 @@ def test_text_and_messages_go_to_their_endpoints_with_every_setting(server: Serv
     assert text["chat", 0].engine_version == "9"
 
 
+@pytest.mark.parametrize("concurrency", [1, 2, 64])
+def test_every_sample_is_drawn_however_few_requests_are_under_way_at_once(server: Server, concurrency: int) -> None:
+    assert len(list(sampler(server.url, concurrency=concurrency).sample(requests(3)))) == 9
+
+
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 503])
 def test_passing_failures_are_repeated(server: Server, status: int) -> None:
     server.failures = [status, status]

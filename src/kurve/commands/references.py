@@ -101,17 +101,9 @@ def _folder(cfg: DictConfig, key: str, folder: Path) -> Found:
 def _store(cfg: DictConfig, folder: Path) -> Found:
     """The counts of a store by one set of verdicts."""
     with SampleStore.open_folder(folder) as store:
-        names = list_verdicts(folder)
-        wanted = cfg.get("verdicts")  # only `compare` has it
-        fitting = [name for name in names if wanted is None or name.startswith(str(wanted))]
-        if len(fitting) != 1:
-            which = f"verdicts={wanted} fits {len(fitting)} of them" if wanted is not None else "name one: verdicts=..."
-            raise DataError(
-                f"{folder} has {len(names)} sets of verdicts"
-                + (f" ({', '.join(names)}); {which}" if names else f"; judge it first: kurve verify samples={folder}")
-            )
         ids = list(store.counts())
-        with VerdictStore.open(store, fitting[0], read_only=True) as verdicts:
+        name = one_verdict_set(folder, cfg.get("verdicts"))  # only `compare` has it
+        with VerdictStore.open(store, name, read_only=True) as verdicts:
             counts = _stored_counts(store, verdicts, ids)
         name = Path(store.spec.model).name or store.spec.model
         return Found(Counted(name, counts), str(folder), benchmark=store.spec.benchmark)
@@ -123,10 +115,29 @@ def _stored_counts(store: SampleStore, verdicts: VerdictStore, ids: Sequence[str
     if rule is not None:
         return adaptive_tally(verdicts, ids, rule)
     fixed = min(store.counts().values()) if is_adaptive(store.folder) else None
-    return _tally(ids, verdicts.counts(ids, fixed))
+    return tally_of(ids, verdicts.counts(ids, fixed))
 
 
-def _tally(ids: Sequence[str], outcomes: Mapping[str, Counter[Outcome]]) -> Tally:
+def one_verdict_set(folder: Path, wanted: object) -> str:
+    """The name of a store's set of verdicts: its only one, or the only one that begins with `wanted`.
+
+    Raises:
+        DataError: there is none, or several.
+    """
+    names = list_verdicts(folder)
+    fitting = [name for name in names if wanted is None or name.startswith(str(wanted))]
+    if len(fitting) != 1:
+        which = f"verdicts={wanted} fits {len(fitting)} of them" if wanted is not None else "name one: verdicts=..."
+        raise DataError(
+            f"{folder} has {len(names)} sets of verdicts"
+            + (f" ({', '.join(names)}); {which}" if names else f"; judge it first: kurve verify samples={folder}")
+        )
+    return fitting[0]
+
+
+def tally_of(ids: Sequence[str], outcomes: Mapping[str, Counter[Outcome]]) -> Tally:
+    """Counts of the given problems."""
+
     def column(*of: Outcome) -> NDArray[np.int64]:
         return np.array([sum(outcomes[one][kind] for kind in of) for one in ids], dtype=np.int64)
 

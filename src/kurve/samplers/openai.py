@@ -8,9 +8,11 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -42,6 +44,7 @@ class OpenAISampler:
         timeout: seconds for one request.
         send_seed: send each sample's seed; a server that does not take seeds needs False.
         logprobs: ask for log-probabilities; a server that does not give them needs False.
+        require_usage: refuse a server that says in no way how many tokens it drew; False counts them as 0.
 
     Raises:
         ConfigError: a number out of range, a URL without http, or a LoRA adapter, which only the server can load.
@@ -63,6 +66,7 @@ class OpenAISampler:
         timeout: float = 600.0,
         send_seed: bool = True,
         logprobs: bool = True,
+        require_usage: bool = True,
     ) -> None:
         if concurrency < 1 or retries < 0 or timeout <= 0:
             raise ConfigError(
@@ -79,7 +83,7 @@ class OpenAISampler:
         self._model, self._decoding, self._url = model, decoding, base_url.rstrip("/")
         self._key_env, self._concurrency = api_key_env, concurrency
         self._retries, self._timeout = retries, timeout
-        self._send_seed, self._logprobs = send_seed, logprobs
+        self._send_seed, self._logprobs, self._require_usage = send_seed, logprobs, require_usage
         self._version: str | None = None
 
     def check(self, prompts: Sequence[Prompt]) -> None:
@@ -106,6 +110,14 @@ class OpenAISampler:
 
     def sample(self, requests: Iterable[SampleRequest]) -> Iterator[Sample]:
         """Draw the requested samples, each yielded as its request returns; see `Sampler.sample`."""
+        with closing(self.attempts(requests)) as attempts:
+            for attempt in attempts:
+                if attempt.sample is None:
+                    raise SamplingError(attempt.error)
+                yield attempt.sample
+
+    def attempts(self, requests: Iterable[SampleRequest]) -> Generator["Attempt", None, None]:
+        """As `sample`, but a request that failed for good is yielded as well, and the others go on."""
         singles = ((request, index) for request in requests for index in request.indices)
         first = next(singles, None)
         if first is None:
@@ -114,14 +126,21 @@ class OpenAISampler:
             self._version = self._server_version()
         self.ready_at = time.monotonic()
         with _Loop(self._key(), self._url, retries=self._retries, timeout=self._timeout) as loop:
-            loop.submit(self._draw(loop.client, *first))
-            under_way = 1
-            while under_way:
-                while under_way < self._concurrency and (single := next(singles, None)) is not None:
-                    loop.submit(self._draw(loop.client, *single))
+            left, under_way = chain((first,), singles), 0
+            while True:
+                while under_way < self._concurrency and (single := next(left, None)) is not None:
+                    loop.submit(self._attempt(loop.client, *single))
                     under_way += 1
+                if not under_way:
+                    return
                 yield loop.result()
                 under_way -= 1
+
+    async def _attempt(self, client: Any, request: SampleRequest, index: int) -> "Attempt":
+        try:
+            return Attempt(request, index, await self._draw(client, request, index))
+        except SamplingError as error:
+            return Attempt(request, index, None, str(error))
 
     async def _draw(self, client: Any, request: SampleRequest, index: int) -> Sample:
         import openai
@@ -139,6 +158,8 @@ class OpenAISampler:
                 f"no answer from {self._url} after {self._retries + 1} tries: {error}. "
                 "What was drawn is stored; start the server and run the same command again"
             ) from error
+        except (AttributeError, IndexError, TypeError) as error:
+            raise SamplingError(f"{self._url} gave a reply that is not one of the OpenAI API: {error}") from error
         return Sample(
             problem_id=request.prompt.problem_id,
             index=index,
@@ -191,6 +212,8 @@ class OpenAISampler:
             tokens = int(reply.usage.completion_tokens)
         elif drawn is not None:
             tokens = len(drawn)
+        elif not self._require_usage:
+            tokens = 0
         else:
             raise SamplingError(
                 f"{self._url} reports neither usage nor log-probabilities; the tokens cannot be counted"
@@ -260,6 +283,16 @@ class OpenAISampler:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """What came of one request."""
+
+    request: SampleRequest
+    index: int  # of the request's indices
+    sample: Sample | None
+    error: str = ""  # why there is no sample
+
+
+@dataclass(frozen=True, slots=True)
 class _Answer:
     text: str
     finish_reason: str
@@ -272,7 +305,7 @@ class _Loop:
 
     def __init__(self, key: str, url: str, *, retries: int, timeout: float) -> None:
         self._key, self._url, self._retries, self._timeout = key, url, retries, timeout
-        self._results: queue.SimpleQueue[Future[Sample]] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[Future[Attempt]] = queue.SimpleQueue()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -295,16 +328,12 @@ class _Loop:
         self._thread.join()
         self._loop.close()
 
-    def submit(self, work: Coroutine[Any, Any, Sample]) -> None:
+    def submit(self, work: Coroutine[Any, Any, Attempt]) -> None:
         """Start one request."""
         asyncio.run_coroutine_threadsafe(work, self._loop).add_done_callback(self._results.put)
 
-    def result(self) -> Sample:
-        """The next sample to arrive; waits for it.
-
-        Raises:
-            SamplingError: its request failed for good.
-        """
+    def result(self) -> Attempt:
+        """What comes of the next request to end; waits for it."""
         return self._results.get().result()
 
     async def _cancel_all(self) -> None:

@@ -7,6 +7,7 @@ One folder `<root>/<fingerprint>/` holds everything drawn under one `SamplingSpe
     samples-0000.jsonl.zst  .index  a sealed segment, and which samples it holds
     samples-0001.jsonl              the segment in use, plain text
     verdicts-<verifier>-0000.jsonl  judgements of one verifier
+    cot-<digest of the judge>-0000.jsonl            a judge's verdicts on chains of thought
     samples.lock, verdicts-<verifier>.lock
 
 A line is one JSON object, pure ASCII, ending in its own CRC-32; the keys are listed in `records`. What `append`
@@ -17,18 +18,21 @@ and on closing, so a power failure costs the last few seconds of samples.
 from kurve.store.listing import StoreInfo, VerdictInfo, list_stores
 from kurve.store.merging import MergeResult, merge
 from kurve.store.records import StoredPrompt, prompt_digest
+from kurve.store.reviews import ReviewStore, list_judges
 from kurve.store.samples import SampleStore
 from kurve.store.spec import fingerprint
 from kurve.store.verdicts import VerdictStore
 
 __all__ = [
     "MergeResult",
+    "ReviewStore",
     "SampleStore",
     "StoreInfo",
     "StoredPrompt",
     "VerdictInfo",
     "VerdictStore",
     "fingerprint",
+    "list_judges",
     "list_stores",
     "merge",
     "prompt_digest",

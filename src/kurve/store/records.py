@@ -3,6 +3,7 @@
     sample   p problem id, i index, t text, f finish reason, n tokens, s seed, l sum of log-probabilities (nats),
              h mean entropy (nats a token), e engine, v engine version
     verdict  p, i, o outcome, s CRC of the judged sample's line, a answer, g outcome of the second grader
+    cot      p, i, o soundness, s CRC of the judged sample's line, j judge, t comment
     prompt   p, i always 0, d digest, t text, m messages [[role, content], ...], q question
     all      c CRC-32 of everything before `,"c"`, last, 8 hex digits
 
@@ -21,11 +22,13 @@ from zlib import crc32
 
 from kurve.errors import StoreError
 from kurve.store.keys import MAX_INDEX
-from kurve.types import Message, Outcome, Prompt, Sample, Verdict
+from kurve.types import CotVerdict, Message, Outcome, Prompt, Sample, Soundness, Verdict
 
 OUTCOMES = tuple(Outcome)  # the tag of an outcome is its place here, from 1; only ever append to the enum
 TAGS = {str(outcome): tag for tag, outcome in enumerate(OUTCOMES, start=1)}
 ERROR_TAG = TAGS[Outcome.ERROR]
+COT_TAGS = {101: Soundness.SOUND, 102: Soundness.UNSOUND, 103: Soundness.UNSURE, ERROR_TAG: Soundness.ERROR}
+TAGS |= {str(soundness): tag for tag, soundness in COT_TAGS.items()}
 
 _TAIL = 16  # bytes of `,"c":"xxxxxxxx"}`
 _KEY = re.compile(rb'\{"p":("(?:[^"\\]|\\.)*+"),"i":(\d{1,9})(?:,"o":"([a-z_]+)","s":(\d{1,10}))?[,}]')
@@ -107,6 +110,17 @@ def verdict_record(verdict: Verdict, sample_mark: int) -> Record:
     return record._replace(mark=sample_mark, tag=TAGS[str(outcome)])
 
 
+def cot_record(verdict: CotVerdict, sample_mark: int) -> Record:
+    """The line of a verdict on the chain of thought in the sample whose line has the CRC `sample_mark`."""
+    soundness = str(Soundness(verdict.soundness))
+    fields: dict[str, object] = {"p": verdict.problem_id, "i": int(verdict.index), "o": soundness, "s": sample_mark}
+    fields["j"] = _pack(verdict.judge)
+    if verdict.comment:
+        fields["t"] = _pack(verdict.comment)
+    record = _record(fields, verdict.problem_id, verdict.index)
+    return record._replace(mark=sample_mark, tag=TAGS[soundness])
+
+
 def stored_prompt(prompt: Prompt, question: str) -> StoredPrompt:
     """What is kept of a prompt."""
     return StoredPrompt(prompt.problem_id, prompt_digest(prompt), prompt.text, prompt.messages, question)
@@ -182,6 +196,12 @@ def read_verdict(line: bytes) -> Verdict:
     return Verdict(
         get("p"), get("i"), Outcome(get("o")), _unpack(get("a", "")), None if second is None else Outcome(second)
     )
+
+
+def read_cot(line: bytes) -> CotVerdict:
+    """The verdict on a chain of thought of a checked line."""
+    get = _decode(line.decode("ascii"))[0].get
+    return CotVerdict(get("p"), get("i"), _unpack(get("j", "")), Soundness(get("o")), _unpack(get("t", "")))
 
 
 def read_prompt(line: bytes) -> StoredPrompt:

@@ -1,0 +1,1 @@
+"""Review of chains of thought: the sheet of correct samples, verdicts read back from it or asked of a model."""
