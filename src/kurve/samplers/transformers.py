@@ -1,7 +1,5 @@
 """Sample with transformers' batched `generate`: for CPUs and tiny models, where it is faster than vLLM."""
 
-import contextlib
-import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kurve.errors import ConfigError, SamplingError
-from kurve.samplers.checkpoints import is_local
-from kurve.samplers.processor import cpu_dtype
 from kurve.samplers.tokens import PromptTokenizer
+from kurve.samplers.transformers_network import load_network, quiet
 from kurve.types import Decoding, Model, Prompt, Sample, SampleRequest
 
 if TYPE_CHECKING:
@@ -83,11 +80,11 @@ class TransformersSampler:
             return
         self.ready_at = None  # of an earlier use; this one loads the weights again
         engine_version = version("transformers")
-        with _quiet(self._log):
-            network = self._load()
+        with quiet(self._log):
+            network = load_network(self._model, device=self._device, trust_remote_code=self._trust)
         self.ready_at = time.monotonic()
         while batch:
-            with _quiet(self._log):
+            with quiet(self._log):
                 samples = self._draw(network, batch, engine_version)
             yield from samples
             batch = list(islice(rows, self._batch_size))
@@ -102,30 +99,6 @@ class TransformersSampler:
         if self._tokenizer is None:
             self._tokenizer = PromptTokenizer(self._model, trust_remote_code=self._trust)
         return self._tokenizer
-
-    def _load(self) -> Any:  # a transformers model, whose class depends on the checkpoint
-        import torch
-        from transformers import AutoModelForCausalLM
-
-        device = self._device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        dtype = cpu_dtype(self._model.dtype) if device == "cpu" else self._model.dtype
-        options: dict[str, Any] = {"dtype": dtype, "trust_remote_code": self._trust}
-        if not is_local(self._model.path) and self._model.revision:
-            options["revision"] = self._model.revision
-        path = str(Path(self._model.path).expanduser()) if is_local(self._model.path) else self._model.path
-        try:
-            network = AutoModelForCausalLM.from_pretrained(path, **options)
-            if self._model.lora:
-                from peft import PeftModel
-
-                network = PeftModel.from_pretrained(
-                    network, str(Path(self._model.lora).expanduser())
-                ).merge_and_unload()
-            return network.to(device).eval()
-        except (OSError, ValueError, RuntimeError, ImportError) as error:
-            raise SamplingError(f"transformers cannot load {self._model.path} on {device}: {error}") from error
 
     def _draw(self, network: Any, batch: list[_Row], engine_version: str) -> list[Sample]:
         import torch
@@ -158,23 +131,3 @@ class TransformersSampler:
             engine=self.engine,
             engine_version=engine_version,
         )
-
-
-@contextlib.contextmanager
-def _quiet(log: Path | None) -> Iterator[None]:
-    """No progress bars, and the library's messages to the log, while the library runs; as before afterwards."""
-    from transformers.utils import logging as library
-
-    bars = library.is_progress_bar_enabled()
-    root = logging.getLogger("transformers")
-    handlers, propagate = root.handlers[:], root.propagate
-    handler = logging.FileHandler(log, delay=True, encoding="utf-8") if log else logging.NullHandler()
-    library.disable_progress_bar()
-    root.handlers, root.propagate = [handler], False
-    try:
-        yield
-    finally:
-        root.handlers, root.propagate = handlers, propagate
-        handler.close()
-        if bars:
-            library.enable_progress_bar()

@@ -7,7 +7,8 @@ One folder `<root>/<fingerprint>/` holds everything drawn under one `SamplingSpe
     samples-0000.jsonl.zst  .index  a sealed segment, and which samples it holds
     samples-0001.jsonl              the segment in use, plain text
     verdicts-<verifier>-0000.jsonl  judgements of one verifier
-    samples.lock, verdicts-<verifier>.lock
+    scores-<model>-0000.jsonl       log-probabilities under one model, which scores-<model>.json names
+    samples.lock, verdicts-<verifier>.lock, scores-<model>.lock
 
 A line is one JSON object, pure ASCII, ending in its own CRC-32; the keys are listed in `records`. What `append`
 has returned from survives `kill -9` of the process; the disk is told to keep it every five seconds while samples come,
@@ -18,12 +19,14 @@ from kurve.store.listing import StoreInfo, VerdictInfo, list_stores
 from kurve.store.merging import MergeResult, merge
 from kurve.store.records import StoredPrompt, prompt_digest
 from kurve.store.samples import SampleStore
+from kurve.store.scores import ScoreStore, scoring_models
 from kurve.store.spec import fingerprint
 from kurve.store.verdicts import VerdictStore
 
 __all__ = [
     "MergeResult",
     "SampleStore",
+    "ScoreStore",
     "StoreInfo",
     "StoredPrompt",
     "VerdictInfo",
@@ -32,4 +35,5 @@ __all__ = [
     "list_stores",
     "merge",
     "prompt_digest",
+    "scoring_models",
 ]

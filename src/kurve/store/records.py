@@ -3,6 +3,7 @@
     sample   p problem id, i index, t text, f finish reason, n tokens, s seed, l sum of log-probabilities (nats),
              h mean entropy (nats a token), e engine, v engine version
     verdict  p, i, o outcome, s CRC of the judged sample's line, a answer, g outcome of the second grader
+    score    p, i, s CRC of the scored sample's line, l sum of log-probabilities (nats), n tokens they are of
     prompt   p, i always 0, d digest, t text, m messages [[role, content], ...], q question
     all      c CRC-32 of everything before `,"c"`, last, 8 hex digits
 
@@ -21,14 +22,14 @@ from zlib import crc32
 
 from kurve.errors import StoreError
 from kurve.store.keys import MAX_INDEX
-from kurve.types import Message, Outcome, Prompt, Sample, Verdict
+from kurve.types import Message, Outcome, Prompt, Sample, Score, Verdict
 
 OUTCOMES = tuple(Outcome)  # the tag of an outcome is its place here, from 1; only ever append to the enum
 TAGS = {str(outcome): tag for tag, outcome in enumerate(OUTCOMES, start=1)}
 ERROR_TAG = TAGS[Outcome.ERROR]
 
 _TAIL = 16  # bytes of `,"c":"xxxxxxxx"}`
-_KEY = re.compile(rb'\{"p":("(?:[^"\\]|\\.)*+"),"i":(\d{1,9})(?:,"o":"([a-z_]+)","s":(\d{1,10}))?[,}]')
+_KEY = re.compile(rb'\{"p":("(?:[^"\\]|\\.)*+"),"i":(\d{1,9})(?:(?:,"o":"([a-z_]+)")?,"s":(\d{1,10}))?[,}]')
 _PAIR = re.compile("(?<=[\ud800-\udbff])(?=[\udc00-\udfff])")
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), check_circular=False).encode
 _decode = json.JSONDecoder().raw_decode
@@ -107,6 +108,18 @@ def verdict_record(verdict: Verdict, sample_mark: int) -> Record:
     return record._replace(mark=sample_mark, tag=TAGS[str(outcome)])
 
 
+def score_record(score: Score, sample_mark: int) -> Record:
+    """The line of a score of the sample whose line has the CRC `sample_mark`."""
+    fields: dict[str, object] = {
+        "p": score.problem_id,
+        "i": int(score.index),
+        "s": sample_mark,
+        "l": _pack_float(score.logprob_sum),
+        "n": int(score.num_tokens),
+    }
+    return _record(fields, score.problem_id, score.index)._replace(mark=sample_mark)
+
+
 def stored_prompt(prompt: Prompt, question: str) -> StoredPrompt:
     """What is kept of a prompt."""
     return StoredPrompt(prompt.problem_id, prompt_digest(prompt), prompt.text, prompt.messages, question)
@@ -145,7 +158,7 @@ def read_key(line: bytes) -> LineKey:
         raise DamagedLineError("it does not start with a problem id and an index")
     raw_id, index, outcome, sample_mark = key.groups()
     if outcome is None:
-        return LineKey(raw_id, int(index), mark, 1)
+        return LineKey(raw_id, int(index), mark if sample_mark is None else int(sample_mark), 1)
     tag = TAGS.get(outcome.decode())
     if tag is None:
         raise DamagedLineError(f"outcome {outcome.decode()!r} is unknown to this version")
@@ -182,6 +195,12 @@ def read_verdict(line: bytes) -> Verdict:
     return Verdict(
         get("p"), get("i"), Outcome(get("o")), _unpack(get("a", "")), None if second is None else Outcome(second)
     )
+
+
+def read_score(line: bytes) -> Score:
+    """The score of a checked line."""
+    get = _decode(line.decode("ascii"))[0].get
+    return Score(get("p"), get("i"), float(get("l")), get("n"))
 
 
 def read_prompt(line: bytes) -> StoredPrompt:
