@@ -37,37 +37,47 @@ class ResponseTokenizer:
             self._end = self._end if known is None else known
         self._anchor: list[int] | None = None
         if self._adds_space():
-            self._anchor = self._ids(_ANCHOR)
+            self._anchor = self._ids([_ANCHOR])[0]
 
     @property
     def end(self) -> int | None:
         """The end token."""
         return self._end
 
-    def encode(self, sample: Sample) -> tuple[int, ...]:
-        """Token ids of the response, its end included if it ended by itself; empty for an empty text that was cut."""
-        ids = self._text(sample.text)
+    def encode(self, samples: Sequence[Sample]) -> list[tuple[int, ...]]:
+        """Token ids of each response, its end included if it ended by itself; empty for an empty text that was cut."""
+        texts = self._texts([sample.text for sample in samples])
+        return [tuple(self._ended(sample, ids)) for sample, ids in zip(samples, texts, strict=True)]
+
+    def _ended(self, sample: Sample, ids: list[int]) -> list[int]:
         if sample.finish_reason != "stop":
-            return tuple(ids)
+            return ids
         ended = [*ids, self._end] if self._end is not None else ids
         if not self._stops or len(ended) == sample.num_tokens:
-            return tuple(ended)
-        stopped = (self._text(sample.text + stop) for stop in self._stops)
-        return tuple(next((one for one in stopped if len(one) == sample.num_tokens), ids))
+            return ended
+        stopped = self._texts([sample.text + stop for stop in self._stops])
+        return next((one for one in stopped if len(one) == sample.num_tokens), ids)
 
-    def _text(self, text: str) -> list[int]:
-        """The text goes on after a prompt, so a tokenizer that puts a space before a text must not."""
-        if self._anchor is not None:
-            ids = self._ids(_ANCHOR + text)
-            if ids[: len(self._anchor)] == self._anchor:
-                return ids[len(self._anchor) :]
-        return self._ids(text)
+    def _texts(self, texts: Sequence[str]) -> list[list[int]]:
+        """A text goes on after a prompt, so a tokenizer that puts a space before texts must not."""
+        plain = self._ids(texts)
+        if self._anchor is None:
+            return plain
+        size = len(self._anchor)
+        anchored = self._ids([_ANCHOR + text for text in texts])
+        return [
+            after[size:] if after[:size] == self._anchor else alone
+            for after, alone in zip(anchored, plain, strict=True)
+        ]
 
-    def _ids(self, text: str) -> list[int]:
-        return list(self._tokenizer(clean(text), add_special_tokens=False)["input_ids"])
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        found: list[list[int]] = self._tokenizer([clean(text) for text in texts], add_special_tokens=False)["input_ids"]
+        return found
 
     def _adds_space(self) -> bool:
-        first = self._tokenizer.convert_ids_to_tokens(self._ids("a")[:1])
+        first = self._tokenizer.convert_ids_to_tokens(self._ids(["a"])[0][:1])
         return bool(first) and str(first[0]).startswith("\u2581")
 
 
@@ -105,8 +115,8 @@ def tokenizer_difference(
     if drawing is None:
         return _other_counts(ours, samples)
     theirs = ResponseTokenizer(drawing, stops=spec.stop)
-    for sample in samples:
-        if ours.encode(sample) != theirs.encode(sample):
+    for sample, mine, drawn in zip(samples, ours.encode(samples), theirs.encode(samples), strict=True):
+        if mine != drawn:
             return f"it reads {_short(sample.text)!r} as other tokens"
     if ours.end != theirs.end:
         return f"it has no {drawing.tokenizer.eos_token!r}, the end token of the model that drew them"
@@ -118,7 +128,8 @@ def tokenizer_difference(
 
 def _other_counts(ours: ResponseTokenizer, samples: Sequence[Sample]) -> str:
     counted = [sample for sample in samples if sample.num_tokens > 0 and sample.finish_reason in ("stop", "length")]
-    agreeing = sum(len(ours.encode(sample)) == sample.num_tokens for sample in counted)
+    ids = ours.encode(counted)
+    agreeing = sum(len(one) == sample.num_tokens for one, sample in zip(ids, counted, strict=True))
     if not counted or agreeing >= ENOUGH_AGREE * len(counted):
         return ""
     return f"it makes {len(counted) - agreeing} of {len(counted)} responses another number of tokens than were drawn"
