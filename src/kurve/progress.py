@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from kurve.types import Outcome, Sample, Verdict
+from kurve.types import Outcome, Sample, Score, Verdict
 
 # Seconds between lines where there is no terminal; a study that shows its stages asks for more of them.
 PLAIN_EVERY = float(os.environ.get("KURVE_PROGRESS_EVERY") or 10.0)
@@ -94,8 +94,8 @@ class Progress:
                 self._ready_at = ready_at
                 self._stage = "sampling"
 
-    def sampled(self, sample: Sample) -> None:
-        """One more sample is stored."""
+    def sampled(self, sample: Sample | Score) -> None:
+        """One more sample, or a score of one, is stored."""
         with self._lock:
             self._newest = time.monotonic()
             self._samples += 1

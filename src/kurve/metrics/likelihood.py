@@ -72,7 +72,7 @@ def perplexity(log_perplexities: ArrayLike) -> Floats:
 
 
 def histogram(log_perplexities: ArrayLike) -> NDArray[np.int64]:
-    """How many responses lie in each bin of `EDGES`, which all runs share; what is beyond 10 nats is in the last one."""
+    """How many responses lie in each bin of `EDGES`, which all runs share; the last bin has no upper end, [61]."""
     clipped = np.clip(np.asarray(log_perplexities, dtype=np.float64), 0.0, EDGES[-1])
     counts: NDArray[np.int64] = np.histogram(clipped, bins=EDGES)[0].astype(np.int64)
     return counts
