@@ -24,7 +24,7 @@ def write_perplexities(found: Perplexities, folder: Path, *, title: str) -> list
     Raises:
         DataError: the folder cannot be written.
     """
-    shown = [Shown(one.name, one.log_perplexities(found.unit)) for one in found.distributions]
+    shown = [Shown(plain(one.name), one.log_perplexities(found.unit)) for one in found.distributions]
     numbers, rows = folder / f"{NAME}.json", folder / f"{NAME}.parquet"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -34,7 +34,7 @@ from kurve.metrics.likelihood import histogram, perplexity
 from kurve.perplexity import UNITS, Distribution, Perplexities, measure
 from kurve.perplexity_files import NAME, as_json, write_perplexities
 from kurve.samplers import Scorer
-from kurve.store import SampleStore, scoring_models
+from kurve.store import scoring_models
 from kurve.tracking import RunInfo, TimedPoint, Tracker, now_ms
 from kurve.types import Model, ScoringModel
 
@@ -75,8 +75,7 @@ def main(cfg: DictConfig) -> None:
         plan = _plan(cfg, tracker, run_dir / "engine.log")
         tracker.check()
         for source, chosen, reading in zip(plan.sources, plan.chosen, plan.readings, strict=True):
-            with SampleStore.open_folder(source.folder) as store:
-                score_missing(store, plan.scorer, plan.scoring, chosen, reading)
+            score_missing(source.store, plan.scorer, plan.scoring, chosen, reading)
     found = _measured(plan)
     title = f"Perplexity under {plan.scored_by}"
     files = write_perplexities(found, run_dir / NAME, title=title)
@@ -100,14 +99,15 @@ def _plan(cfg: DictConfig, tracker: Tracker, log: Path) -> _Plan:
     scorer: Scorer = build(cfg.scorer, "scorer", model=model, log=log)
     base = base_place(cfg, sources, model, lora_address(model))
     ids = None if limit is None else _first_problems(sources[0], limit)
+    notes: list[str] = []
     if (texts := reference_source(cfg, sources)) is not None:
         sources.append(texts)
-    readings, chosen, verdicts, notes = [], [], [], []
+        notes.append(f"The texts of {texts.name} were not drawn by a model, so no end token of theirs is scored.")
+    readings, chosen, verdicts = [], [], []
     for source in sources:
-        with SampleStore.open_folder(source.folder) as store:
-            chosen.append(choose(store, limit=ids, num_samples=n))
-            allowed = cfg.unit == "byte" or cfg.other_tokenizer == "retokenise"
-            readings.append(check_reading(store, scorer, allowed=allowed))
+        chosen.append(choose(source.store, limit=ids, num_samples=n))
+        allowed = cfg.unit == "byte" or cfg.other_tokenizer == "retokenise"
+        readings.append(check_reading(source.store, scorer, allowed=allowed))
         name, note = chosen_verdicts(source.folder, None if cfg.verdicts is None else str(cfg.verdicts))
         verdicts.append(name)
         notes += [note] if note else []
@@ -128,9 +128,8 @@ def _scoring_model(model: Model, scorer: Scorer) -> ScoringModel:
 
 def _first_problems(source: Source, limit: int) -> list[str]:
     """The first problems of a store in the order in which they were asked."""
-    with SampleStore.open_folder(source.folder) as store:
-        counts = store.counts()
-        return [prompt.problem_id for prompt in store.prompts() if counts.get(prompt.problem_id)][:limit]
+    counts = source.store.counts()
+    return [prompt.problem_id for prompt in source.store.prompts() if counts.get(prompt.problem_id)][:limit]
 
 
 def _measured(plan: _Plan) -> Perplexities:
@@ -138,33 +137,30 @@ def _measured(plan: _Plan) -> Perplexities:
     under_itself: list[Distribution] = []
     notes = list(plan.notes)
     for place, source in enumerate(plan.sources):
-        chosen, reading = plan.chosen[place], plan.readings[place]
-        with SampleStore.open_folder(source.folder) as store:
-            columns = read_columns(store, score_set(plan.scoring), chosen, plan.verdicts[place])
-            under_scorer.append(
-                scored_distribution(
-                    source, store, chosen, columns, scored_by=plan.scored_by, counted=not reading.difference
-                )
-            )
-            if reading.difference:
-                notes.append(f"{plan.scored_by} does not read {source.name} as its model: {reading.difference}.")
-            if place == plan.base:
-                notes += _agreement(source, columns)
-            elif not reading.difference or plan.unit == "byte":
-                own = own_distribution(source, store, chosen, columns)
-                own = own or _scored_by_itself(source, store, chosen, plan.verdicts[place])
-                under_itself += [own] if own else []
+        chosen, difference = plan.chosen[place], plan.readings[place].difference
+        columns = read_columns(source.store, score_set(plan.scoring), chosen, plan.verdicts[place])
+        under_scorer.append(
+            scored_distribution(source, chosen, columns, scored_by=plan.scored_by, counted=not difference)
+        )
+        if difference:
+            notes.append(f"{plan.scored_by} does not read {source.name} as its model: {difference}.")
+        if place == plan.base:
+            notes += _agreement(source, columns)
+        elif not difference or plan.unit == "byte":
+            own = own_distribution(source, chosen, columns)
+            own = own or _scored_by_itself(source, chosen, plan.verdicts[place])
+            under_itself += [own] if own else []
     found = [*under_scorer, *under_itself]
     return measure(found, base=plan.base, unit=plan.unit, confidence=plan.confidence, notes=notes)
 
 
-def _scored_by_itself(source: Source, store: SampleStore, chosen: Chosen, verdicts: str | None) -> Distribution | None:
+def _scored_by_itself(source: Source, chosen: Chosen, verdicts: str | None) -> Distribution | None:
     """The samples under the model that drew them, if an earlier call scored them with it."""
-    for name, model in scoring_models(store).items():
-        if model.revision and model.revision == store.spec.model_revision:
-            columns = read_columns(store, name, chosen, verdicts)
+    for name, model in scoring_models(source.store).items():
+        if model.revision and model.revision == source.store.spec.model_revision:
+            columns = read_columns(source.store, name, chosen, verdicts)
             if not np.isnan(columns.logprob).all():
-                return scored_distribution(source, store, chosen, columns, scored_by=source.name, counted=True)
+                return scored_distribution(source, chosen, columns, scored_by=source.name, counted=True)
     return None
 
 

@@ -54,7 +54,7 @@ def _cells(one: Summary) -> tuple[Text, ...]:
 def _against(found: Perplexities) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("against the base's own", overflow="fold", max_width=_NAME)
-    for name in ("quantile", "difference", "at equal length"):
+    for name in ("  quantile", "difference", "at equal length"):
         table.add_column(name, justify="right")
     for one in found.against_base:
         table.add_row(*_against_cells(one))
@@ -64,9 +64,9 @@ def _against(found: Perplexities) -> Table:
 def _against_cells(one: AgainstBase) -> tuple[Text, ...]:
     return (
         Text(one.name, style="bold"),
-        Text(_estimate(one.quantile)),
-        Text(_estimate(one.length.raw, signed=True)),
-        Text(_estimate(one.length.adjusted, signed=True)),
+        Text(_estimate(one.quantile, between="\n")),
+        Text(_estimate(one.length.raw, signed=True, between="\n")),
+        Text(_estimate(one.length.adjusted, signed=True, between="\n")),
     )
 
 
@@ -85,10 +85,10 @@ def _legend(found: Perplexities) -> str:
     return text
 
 
-def _estimate(one: Estimate, *, signed: bool = False) -> str:
+def _estimate(one: Estimate, *, signed: bool = False, between: str = " ") -> str:
     def number(value: float) -> str:
         if not math.isfinite(value):
             return "\u221e" if value > 0 else f"{_MINUS}\u221e"
         return f"{value:+.3f}".replace("-", _MINUS) if signed else f"{value:.3f}".replace("-", _MINUS)
 
-    return f"{number(one.value)} [{number(one.low)}, {number(one.high)}]"
+    return f"{number(one.value)}{between}[{number(one.low)}, {number(one.high)}]"

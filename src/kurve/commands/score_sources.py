@@ -25,9 +25,14 @@ _COLUMNS = ("id", "text", "question")
 class Source:
     """A sample store and what its responses are called."""
 
-    folder: Path
+    store: SampleStore  # open for reading
     name: str
     run_id: str = ""  # of the evaluation, where it was named by its run
+
+    @property
+    def folder(self) -> Path:
+        """The store's folder."""
+        return self.store.folder
 
 
 def find_sources(cfg: DictConfig, tracker: Tracker) -> list[Source]:
@@ -57,9 +62,8 @@ def base_place(cfg: DictConfig, sources: Sequence[Source], model: Model, lora: s
             raise ConfigError(f"base={cfg.base} is not among samples={cfg.samples}; name it there too")
         return place
     for place, source in enumerate(sources):
-        with SampleStore.open_folder(source.folder) as store:
-            if drew(store.spec, model, lora):
-                return place
+        if drew(source.store.spec, model, lora):
+            return place
     return None
 
 
@@ -89,10 +93,8 @@ def reference_source(cfg: DictConfig, sources: Sequence[Source]) -> Source | Non
     columns = _reference_columns(cfg)
     prompts: dict[str, StoredPrompt] = {}
     for source in sources:
-        with SampleStore.open_folder(source.folder) as store:
-            spec = store.spec
-            for prompt in store.prompts():
-                prompts.setdefault(prompt.problem_id, prompt)
+        for prompt in source.store.prompts():
+            prompts.setdefault(prompt.problem_id, prompt)
     samples = list(_reference_samples(read_rows(path)[0], prompts, columns))
     if not samples:
         raise DataError(
@@ -100,11 +102,11 @@ def reference_source(cfg: DictConfig, sources: Sequence[Source]) -> Source | Non
             f"those of the stores, as {', '.join(list(prompts)[:3])}, or its questions (column {columns['question']})"
         )
     asked = {sample.problem_id: prompts[sample.problem_id] for sample in samples}
-    spec = _reference_spec(path, spec, samples, asked)
+    spec = _reference_spec(path, sources[0].store.spec, samples, asked)
     with SampleStore.open(Path(cfg.paths.samples), spec) as store:
         store.copy_prompts(asked.values())
         store.append_many(samples)
-        return Source(store.folder, path.name)
+    return Source(SampleStore.open_folder(store.folder), path.name)
 
 
 def _source(cfg: DictConfig, reference: str, tracker: Tracker) -> Source:
@@ -124,13 +126,13 @@ def _source(cfg: DictConfig, reference: str, tracker: Tracker) -> Source:
                 "folder and name it"
             ) from error
         run_id = reference
-    with SampleStore.open_folder(folder) as store:
-        if not store.count():
-            raise DataError(f"{folder} holds no samples yet; draw some: kurve sample, or kurve evaluate")
-        name = Path(store.spec.model).name or store.spec.model
+    store = SampleStore.open_folder(folder)
+    if not store.count():
+        raise DataError(f"{folder} holds no samples yet; draw some: kurve sample, or kurve evaluate")
+    name = Path(store.spec.model).name or store.spec.model
     config = stored_config(folder)
     named = OmegaConf.select(config, "model.name") if config is not None else None
-    return Source(folder, str(named or name), run_id)
+    return Source(store, str(named or name), run_id)
 
 
 def _names(cfg: DictConfig, found: Sequence[Source]) -> list[str]:

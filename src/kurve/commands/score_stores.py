@@ -109,14 +109,32 @@ def score_missing(store: SampleStore, scorer: Scorer, model: ScoringModel, chose
         counts = {problem_id: len(indices) for problem_id, indices in missing.items()}
         with Progress(missing=counts, num_problems=len(chosen.problem_ids)) as progress:
             progress.stage("waiting for the first score")
-            began = time.monotonic()
-            for batch in _held(scorer.score(_requests(store, scorer, missing, reading))):
-                scores.append_many(batch)
-                progress.drawing_since(scorer.ready_at or began)
-                progress.stage("scoring")
-                for score in batch:
-                    progress.sampled(score)
+            _keep(scorer.score(_requests(store, scorer, missing, reading)), scores, scorer, progress)
             progress.stage("scored")
+
+
+def _keep(found: Iterator[Score], scores: ScoreStore, scorer: Scorer, progress: Progress) -> None:
+    """Store scores in small lots, so that storing them costs little and a kill loses half a second at most."""
+    lot: list[Score] = []
+    began = since = time.monotonic()
+
+    def keep() -> None:
+        scores.append_many(lot)
+        progress.drawing_since(scorer.ready_at or began)
+        progress.stage("scoring")
+        for score in lot:
+            progress.sampled(score)
+        lot.clear()
+
+    try:
+        for score in found:
+            lot.append(score)
+            if len(lot) >= _BATCH or time.monotonic() - since > _HELD:
+                keep()
+                since = time.monotonic()
+    finally:
+        if lot:
+            keep()
 
 
 def _requests(
@@ -142,19 +160,6 @@ def _requests(
                 )
             if longest is None or len(prompt) + len(ids) <= longest:
                 yield ScoreRequest(sample.problem_id, sample.index, prompt, ids)
-
-
-def _held(scores: Iterator[Score]) -> Iterator[list[Score]]:
-    """Scores in small lots, so that storing them costs little and a kill loses little."""
-    lot: list[Score] = []
-    since = time.monotonic()
-    for score in scores:
-        lot.append(score)
-        if len(lot) >= _BATCH or time.monotonic() - since > _HELD:
-            yield lot
-            lot, since = [], time.monotonic()
-    if lot:
-        yield lot
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,34 +220,33 @@ def chosen_verdicts(folder: Path, wanted: str | None) -> tuple[str | None, str]:
 
 
 def scored_distribution(
-    source: Source, store: SampleStore, chosen: Chosen, columns: Columns, *, scored_by: str, counted: bool
+    source: Source, chosen: Chosen, columns: Columns, *, scored_by: str, counted: bool
 ) -> Distribution:
     """The samples under the scoring model; `counted` says whether numbers of drawn tokens mean the same tokens."""
     known = ~np.isnan(columns.logprob)
     other = known & (columns.drawn_tokens > 0) & (columns.tokens != columns.drawn_tokens)
     too_long = int((~known).sum())
     return _distribution(
-        source, store, chosen, columns, known, columns.tokens, columns.logprob, scored_by=scored_by,
+        source, chosen, columns, known, columns.tokens, columns.logprob, scored_by=scored_by,
         left_out={"longer than the context": too_long} if too_long else {},
         retokenised=int(other.sum()) if counted else 0,
     )  # fmt: skip
 
 
-def own_distribution(source: Source, store: SampleStore, chosen: Chosen, columns: Columns) -> Distribution | None:
+def own_distribution(source: Source, chosen: Chosen, columns: Columns) -> Distribution | None:
     """The samples under the model that drew them, by the log-probabilities of the drawing; None if there are none."""
     known = ~np.isnan(columns.drawn_logprob)
     if not known.any():
         return None
     without = int((~known).sum())
     return _distribution(
-        source, store, chosen, columns, known, columns.drawn_tokens, np.minimum(columns.drawn_logprob, 0.0),
+        source, chosen, columns, known, columns.drawn_tokens, np.minimum(columns.drawn_logprob, 0.0),
         scored_by=source.name, left_out={"without a stored log-probability": without} if without else {}, retokenised=0,
     )  # fmt: skip
 
 
 def _distribution(
     source: Source,
-    store: SampleStore,
     chosen: Chosen,
     columns: Columns,
     known: NDArray[np.bool_],
@@ -256,8 +260,8 @@ def _distribution(
     return Distribution(
         scored_by=scored_by,
         drawn_by=source.name,
-        source=str(store.folder),
-        spec=store.spec,
+        source=str(source.folder),
+        spec=source.store.spec,
         problem_ids=chosen.problem_ids,
         problem=columns.problem[known],
         index=columns.index[known],

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, PercentFormatter
 from numpy.typing import NDArray
 
 from kurve.errors import MetricError
@@ -16,7 +17,10 @@ from kurve.figures.style import COLOURS, DASHES, GREY, drawable
 
 _BINS = 40
 _EDGE = 0.995  # share of the samples of each distribution that the axis shows at least
-_ROW = 0.34  # inches of a box with its room
+_SHORT = (1, 1.05, 1.1, 1.2, 1.3, 1.4, 1.5, 1.75, 2, 2.5, 3, 4, 5, 6, 7, 8)
+_LARGEST = 690.0  # nats that still have a perplexity, e^690 = 1e299
+_LINE = 26  # characters of a name in a line
+_ROW = 0.40  # inches of a box with its room
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +57,18 @@ def perplexity_figure(distributions: Sequence[Shown], *, title: str, unit: str =
         _histogram(above, one, edges, colour=colour, dash=dash)
         _box(below, one, len(distributions) - 1 - number, edges, colour=colour)
     _frame(above, below, edges, unit)
-    below.set_yticks(
-        range(len(distributions)), [drawable(one.name) for one in reversed(distributions)], fontsize=8, parse_math=False
-    )
-    count = " + ".join(f"{one.log_perplexities.size:,}" for one in distributions)
+    rows = [f"{fill(drawable(one.name), _LINE)}\n{_count(one)}" for one in reversed(distributions)]
+    below.set_yticks(range(len(distributions)), rows, fontsize=8, parse_math=False)
     above.set_title(title, loc="left", fontsize=11, fontweight="bold", pad=20, parse_math=False)
     above.text(
-        0, 1.02, f"{count} samples   box: quartiles and median, whiskers: 5th to 95th percentile",
+        0, 1.02, "boxes: quartiles and median   whiskers: 5th to 95th percentile   last bin: all beyond",
         transform=above.transAxes, fontsize=8.5, color=GREY, va="bottom",
     )  # fmt: skip
     return figure
+
+
+def _count(one: Shown) -> str:
+    return f"{one.log_perplexities.size:,} sample{'s' if one.log_perplexities.size != 1 else ''}"
 
 
 def _edges(distributions: Sequence[Shown]) -> NDArray[np.float64]:
@@ -76,7 +82,7 @@ def _histogram(axes: Axes, one: Shown, edges: NDArray[np.float64], *, colour: st
     inside = np.clip(one.log_perplexities, edges[0], np.nextafter(edges[-1], 0))
     shares = np.histogram(inside, bins=edges)[0] / inside.size
     axes.stairs(shares, edges, color=colour, linestyle=dash, linewidth=1.8)
-    axes.stairs(shares, edges, color=colour, fill=True, alpha=0.10, linewidth=0)
+    axes.stairs(shares, edges, color=colour, fill=True, alpha=0.06, linewidth=0)
 
 
 def _box(axes: Axes, one: Shown, place: int, edges: NDArray[np.float64], *, colour: str) -> None:
@@ -100,10 +106,16 @@ def _frame(above: Axes, below: Axes, edges: NDArray[np.float64], unit: str) -> N
     below.tick_params(axis="y", length=0)
     below.set_ylim(-0.6, len(below.patches) - 0.4)
     below.set_xlim(-0.01 * edges[-1], edges[-1])
-    below.xaxis.set_major_locator(MaxNLocator(8))
-    below.xaxis.set_major_formatter(FuncFormatter(_perplexity))
+    below.xaxis.set_major_locator(FixedLocator(_ticks(float(edges[-1]))))
+    below.xaxis.set_major_formatter(FuncFormatter(lambda nats, _: f"{np.exp(nats):.4g}"))
     below.set_xlabel(f"perplexity a {unit} (axis even in its logarithm)")
 
 
-def _perplexity(nats: float, _position: int | None) -> str:
-    return f"{np.exp(min(nats, 700.0)):.3g}"
+def _ticks(end: float) -> list[float]:
+    """Log-perplexities up to `end` whose perplexities are short numbers, no closer than a twelfth of the axis."""
+    decades = int(min(end, _LARGEST) / np.log(10)) + 1
+    ticks: list[float] = []
+    for nats in (decade * np.log(10) + np.log(number) for decade in range(decades) for number in _SHORT):
+        if nats <= end and (not ticks or nats - ticks[-1] >= end / 12):
+            ticks.append(float(nats))
+    return ticks

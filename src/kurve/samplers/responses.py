@@ -115,11 +115,11 @@ def tokenizer_difference(
     if drawing is None:
         return _other_counts(ours, samples)
     theirs = ResponseTokenizer(drawing, stops=spec.stop)
+    if ours.end != theirs.end:
+        return f"it has no {drawing.tokenizer.eos_token!r}, the end token of the model that drew them"
     for sample, mine, drawn in zip(samples, ours.encode(samples), theirs.encode(samples), strict=True):
         if mine != drawn:
             return f"it reads {_short(sample.text)!r} as other tokens"
-    if ours.end != theirs.end:
-        return f"it has no {drawing.tokenizer.eos_token!r}, the end token of the model that drew them"
     for prompt in prompts:
         if scoring.encode(prompt) != drawing.encode(prompt):
             return f"its template or tokenizer makes other tokens of the prompt of problem {prompt.problem_id!r}"
