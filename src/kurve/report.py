@@ -12,6 +12,7 @@ from kurve.errors import ConfigError, MetricError
 from kurve.metrics.bootstrap import Estimate, mean_band, mean_interval
 from kurve.metrics.coverage import accuracy_histogram
 from kurve.metrics.efficiency import HEADLINE_K
+from kurve.metrics.likelihood import perplexity
 from kurve.metrics.passk import high_variance, log_spaced, pass_at_k_per_problem
 from kurve.observations import DrawnSamples, JudgedSamples, gold_text, preview_plan, shortened, tally
 from kurve.types import Curve, Histogram, Outcome, Problem, Report, Sample, SamplingSpec, Table, Tally, Verdict
@@ -209,6 +210,7 @@ def _sample_scalars(drawn: DrawnSamples) -> dict[str, float]:
         scalars[key] = scalars.get(key, 0.0) + count / total
     if drawn.logprob_tokens:
         scalars["mean_logprob"] = drawn.logprob / drawn.logprob_tokens
+        scalars["perplexity"] = float(perplexity(-scalars["mean_logprob"]))  # of all tokens together
     if drawn.entropy_tokens:
         scalars["mean_entropy"] = drawn.entropy / drawn.entropy_tokens
     return scalars

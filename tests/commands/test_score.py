@@ -124,6 +124,18 @@ def test_a_choice_of_samples_is_scored_and_the_rest_later(kurve_here: RunKurve, 
     assert "samples 24/24" in done.stderr
 
 
+def test_a_store_may_be_named_by_the_run_of_its_evaluation(kurve_here: RunKurve, place: Path) -> None:
+    words = ["report", f"samples={store_of(place, 'seed0')}", "verifier=countdown", "tracker=dir", "report.draws=100"]
+    assert kurve_here(*words).returncode == 0
+    [evaluation] = [path.parent for path in place.rglob("run.json")]
+    samples = f"samples={evaluation.name},{store_of(place, 'seed1')}"
+    done = kurve_here(*SCORE, samples, "tracker=dir", "names=[base,tuned]", "num_samples=1")
+    assert done.returncode == 0, done.stderr
+    [run] = [path.parent for path in place.rglob("run.json") if path.parent != evaluation]
+    assert json.loads((run / "tags.json").read_text())["kurve.base_run_id"] == evaluation.name
+
+
+@pytest.mark.slow
 def test_a_run_in_mlflow_holds_the_numbers_and_leads_to_the_evaluation(kurve_here: RunKurve, place: Path) -> None:
     first = store_of(place, "seed0")
     uri = f"sqlite:///{place / 'mlflow.db'}"
