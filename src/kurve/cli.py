@@ -27,6 +27,7 @@ COMMANDS = {
     "report": "measure and track stored samples; also sends what could not be tracked earlier",
     "review": "judge the reasoning of correct samples on a sheet or by a model, and measure CoT-pass@k",
     "compare": "what changed between a base and tuned models, problem by problem, with its uncertainty",
+    "score": "how likely a model finds stored samples: perplexity, and its place among the base's own",
     "sync": "send what trainings could not send while their tracking server was away",
     "merge": "make one sample store of several shards or seeds",
     "list": "show what can be chosen (kurve list benchmark) and what is stored (kurve list samples)",
@@ -39,8 +40,14 @@ _SAMPLED = {"model": "smollm2_135m_instruct", "benchmark": "arithmetic"}
 _EXAMPLES = {
     "evaluate": _SAMPLED,
     "sample": _SAMPLED,
+    "score": {"model": "smollm2_135m_instruct", "samples": "0123456789ab"},
     "train": {**_SAMPLED, "algorithm": "grpo"},
     "study": {"experiment": "countdown"},
+}
+_REFERENCES = {
+    "compare": ("base=", "tuned="),
+    "review": ("samples=", "sheet=", "judges="),
+    "score": ("samples=", "base=", "reference="),
 }
 _ESCAPE_HATCH = "set HYDRA_FULL_ERROR=1 for the stack trace"
 
@@ -95,10 +102,8 @@ def _dispatch(command: str, arguments: Sequence[str]) -> int:
 
 def _named(command: str, arguments: Sequence[str]) -> list[str]:
     """Words that a person copies, as the overrides that they mean: a path may hold `=`, a list of models commas."""
-    if command == "compare":
-        return [_quoted(word) if word.startswith(("base=", "tuned=")) else word for word in arguments]
-    if command == "review":
-        return [_quoted(word) if word.startswith(("samples=", "sheet=", "judges=")) else word for word in arguments]
+    if command in _REFERENCES:
+        return [_quoted(word) if word.startswith(_REFERENCES[command]) else word for word in arguments]
     if command != "sync" or not arguments or arguments[0].startswith("-"):
         return list(arguments)
     first, *rest = arguments

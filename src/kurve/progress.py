@@ -15,14 +15,21 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from kurve.types import Outcome, Sample, Verdict
+from kurve.types import Outcome, Sample, Score, Verdict
 
 # Seconds between lines where there is no terminal; a study that shows its stages asks for more of them.
 PLAIN_EVERY = float(os.environ.get("KURVE_PROGRESS_EVERY") or 10.0)
 
 
 def original_stderr() -> TextIO:
-    """A duplicate of stderr that stays on the terminal when the engine's output is sent to a file."""
+    """A duplicate of stderr that stays on the terminal when the engine's output is sent to a file.
+
+    In a notebook, whose stderr is no file, it is stderr itself.
+    """
+    try:
+        sys.stderr.fileno()
+    except (OSError, AttributeError):
+        return sys.stderr
     return os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", errors="replace", buffering=1)
 
 
@@ -41,8 +48,8 @@ class Progress:
         self._ready_at: float | None = None
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._owned = stream is None
         self._stream = original_stderr() if stream is None else stream
+        self._owned = stream is None and self._stream is not sys.stderr
         self._console = Console(file=self._stream, highlight=False)
         self._live: Live | None = None
         self._handlers: list[tuple[logging.StreamHandler[Any], Any]] = []
@@ -94,8 +101,8 @@ class Progress:
                 self._ready_at = ready_at
                 self._stage = "sampling"
 
-    def sampled(self, sample: Sample) -> None:
-        """One more sample is stored."""
+    def sampled(self, sample: Sample | Score) -> None:
+        """One more sample, or a score of one, is stored."""
         with self._lock:
             self._newest = time.monotonic()
             self._samples += 1

@@ -25,6 +25,7 @@ from kurve.metrics.chance import GUESSED_SHARE, against_chance
 from kurve.metrics.coverage import accuracy_histogram
 from kurve.metrics.efficiency import HEADLINE_K
 from kurve.metrics.extrapolation import beyond_n
+from kurve.metrics.likelihood import perplexity
 from kurve.metrics.measured import Measured
 from kurve.metrics.passk import high_variance, log_spaced, pass_at_k_per_problem
 from kurve.observations import DrawnSamples, JudgedSamples, gold_text, preview_plan, shortened, tally
@@ -262,6 +263,7 @@ def _sample_scalars(drawn: DrawnSamples) -> dict[str, float]:
         scalars[key] = scalars.get(key, 0.0) + count / total
     if drawn.logprob_tokens:
         scalars["mean_logprob"] = drawn.logprob / drawn.logprob_tokens
+        scalars["perplexity"] = float(perplexity(-scalars["mean_logprob"]))  # of all tokens together
     if drawn.entropy_tokens:
         scalars["mean_entropy"] = drawn.entropy / drawn.entropy_tokens
     return scalars

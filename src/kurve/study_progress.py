@@ -1,5 +1,6 @@
 """What a person sees while a study runs: its stages, live on a terminal, plain lines elsewhere."""
 
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -27,8 +28,8 @@ class StudyProgress:
         self._began: dict[str, float] = {}
         self._printed = dict.fromkeys(stages, 0.0)
         self._lock = threading.Lock()
-        self._owned = stream is None
         self._stream = original_stderr() if stream is None else stream
+        self._owned = stream is None and self._stream is not sys.stderr
         self._console = Console(file=self._stream, highlight=False)
         self._live: Live | None = None
 

@@ -182,6 +182,38 @@ class CotVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """One response whose log-probability is asked for."""
+
+    problem_id: str
+    index: int
+    prompt_ids: tuple[int, ...]
+    response_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How likely a model finds one sample, given its prompt."""
+
+    problem_id: str
+    index: int  # which of the problem's samples, from 0
+    logprob_sum: float  # nats, over the tokens of the response; the prompt is not scored
+    num_tokens: int  # scored: of the text, and the end token or stop string where the sample ended by one
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringModel:
+    """All that decides the scores of a sample; its digest names the set of scores."""
+
+    path: str  # hub id; for a local folder empty, since its digest says which it is
+    revision: str
+    lora: str
+    dtype: str
+    engine: str
+    rule: int = 1  # how a response becomes tokens; raised when that changes
+
+
+@dataclass(frozen=True, slots=True)
 class Tally:
     """Per-problem counts: all that pass@k, delta SE, coverage and histograms need."""
 

@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from kurve.errors import ConfigError
-from kurve.samplers.vllm import VllmSampler, _Job, _top_up
+from kurve.samplers.vllm import DrawJob, VllmSampler, _top_up
 from kurve.samplers.vllm_settings import engine_environments, is_cpu_build, split_devices
 from kurve.types import Model, Prompt, SampleRequest
 from tests.samplers.requests import decoding
@@ -64,7 +64,7 @@ def test_a_sampler_is_made_without_importing_vllm() -> None:
 @pytest.mark.parametrize("width", [1, 2, 3, 64, 256])
 def test_an_engines_queue_is_filled_but_never_beyond_twice_its_width(width: int) -> None:
     engines = [_Queue(width), _Queue(width)]
-    given = [_Job(i, SampleRequest(Prompt(str(i), text="x"), tuple(range(7)), 0), [1]) for i in range(1000)]
+    given = [DrawJob(i, SampleRequest(Prompt(str(i), text="x"), tuple(range(7)), 0), [1]) for i in range(1000)]
     assert _top_up(engines, iter(given), {})  # type: ignore[arg-type]  # all that it uses of an engine process
     assert all(width < engine.in_flight <= 2 * width or width == 1 for engine in engines)
     assert [len(engine.sent) for engine in engines] == [engine.in_flight for engine in engines]

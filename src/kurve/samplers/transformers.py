@@ -1,7 +1,6 @@
 """Sample with transformers' batched `generate`: for CPUs and tiny models, where it is faster than vLLM."""
 
 import contextlib
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from kurve.errors import ConfigError, SamplingError
 from kurve.samplers import Pilot
-from kurve.samplers.checkpoints import is_local
-from kurve.samplers.processor import cpu_dtype
 from kurve.samplers.tokens import PromptTokenizer
+from kurve.samplers.transformers_network import load_network, quiet
 from kurve.types import Decoding, Model, Prompt, Sample, SampleRequest
 
 if TYPE_CHECKING:
@@ -92,11 +90,11 @@ class TransformersSampler:
         if not batch:
             return
         self.ready_at = None  # of an earlier use; this one may load the weights again
-        with _quiet(self._log):
+        with quiet(self._log):
             network = network_of()
         self.ready_at = time.monotonic()
         while batch:
-            with _quiet(self._log):
+            with quiet(self._log):
                 samples = self._draw(network, batch, decoding, as_drawn=as_drawn)
             yield from samples
             batch = list(islice(rows, self._batch_size))
@@ -113,28 +111,7 @@ class TransformersSampler:
         return self._tokenizer
 
     def _load(self) -> Any:  # a transformers model, whose class depends on the checkpoint
-        import torch
-        from transformers import AutoModelForCausalLM
-
-        device = self._device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        dtype = cpu_dtype(self._model.dtype) if device == "cpu" else self._model.dtype
-        options: dict[str, Any] = {"dtype": dtype, "trust_remote_code": self._trust}
-        if not is_local(self._model.path) and self._model.revision:
-            options["revision"] = self._model.revision
-        path = str(Path(self._model.path).expanduser()) if is_local(self._model.path) else self._model.path
-        try:
-            network = AutoModelForCausalLM.from_pretrained(path, **options)
-            if self._model.lora:
-                from peft import PeftModel
-
-                network = PeftModel.from_pretrained(
-                    network, str(Path(self._model.lora).expanduser())
-                ).merge_and_unload()
-            return network.to(device).eval()
-        except (OSError, ValueError, RuntimeError, ImportError) as error:
-            raise SamplingError(f"transformers cannot load {self._model.path} on {device}: {error}") from error
+        return load_network(self._model, device=self._device, trust_remote_code=self._trust)
 
     def _draw(self, network: Any, batch: list[_Row], decoding: Decoding, *, as_drawn: bool) -> list[Sample]:
         import torch
@@ -192,23 +169,3 @@ class _TransformersPilot:
         if self._network is None:
             self._network = self._sampler._load()
         return self._network
-
-
-@contextlib.contextmanager
-def _quiet(log: Path | None) -> Iterator[None]:
-    """No progress bars, and the library's messages to the log, while the library runs; as before afterwards."""
-    from transformers.utils import logging as library
-
-    bars = library.is_progress_bar_enabled()
-    root = logging.getLogger("transformers")
-    handlers, propagate = root.handlers[:], root.propagate
-    handler = logging.FileHandler(log, delay=True, encoding="utf-8") if log else logging.NullHandler()
-    library.disable_progress_bar()
-    root.handlers, root.propagate = [handler], False
-    try:
-        yield
-    finally:
-        root.handlers, root.propagate = handlers, propagate
-        handler.close()
-        if bars:
-            library.enable_progress_bar()

@@ -57,6 +57,7 @@ class VllmSampler:
     """
 
     engine = "vllm"
+    setting = "sampler"  # what it is called on the command line
     ready_at: float | None = None
 
     def __init__(
@@ -79,11 +80,13 @@ class VllmSampler:
         sizes |= {"cpu_kvcache_gb": cpu_kvcache_gb, "max_num_seqs": 1 if max_num_seqs is None else max_num_seqs}
         for name, value in sizes.items():
             if value < 1:
-                raise ConfigError(f"sampler.{name}={value}; it must be 1 or more")
+                raise ConfigError(f"{self.setting}.{name}={value}; it must be 1 or more")
         if not 0 < gpu_memory_utilization <= 1:
-            raise ConfigError(f"sampler.gpu_memory_utilization={gpu_memory_utilization}; it is a fraction in (0, 1]")
+            raise ConfigError(
+                f"{self.setting}.gpu_memory_utilization={gpu_memory_utilization}; it is a fraction in (0, 1]"
+            )
         self._given = dict(engine_args or {})
-        check_engine_args(self._given)
+        check_engine_args(self._given, setting=self.setting)
         if max_num_seqs is not None:
             self._given["max_num_seqs"] = max_num_seqs
         self._model, self._decoding = model, decoding
@@ -97,11 +100,19 @@ class VllmSampler:
     def check(self, prompts: Sequence[Prompt]) -> None:
         """Refuse a missing model, too few GPUs and a context too short, without starting an engine."""
         self._environments()
-        self._tokens().check_context(prompts, self._decoding)
+        self.tokens.check_context(prompts, self._decoding)
 
     def sample(self, requests: Iterable[SampleRequest]) -> Iterator[Sample]:
         """Draw the requested samples, each yielded as it finishes; see `Sampler.sample`."""
-        jobs = self._jobs(requests)
+        for row, job, version in self.run(self._jobs(requests)):
+            yield self._as_sample(row, job, version)
+
+    def run(self, jobs: Iterator["Job"]) -> Iterator[tuple[Row, "Job", str]]:
+        """Start the engines and have them do the jobs: each row as it is finished, its job, and vLLM's version.
+
+        Raises:
+            SamplingError: an engine failed.
+        """
         first = next(jobs, None)
         if first is None:
             return
@@ -135,8 +146,8 @@ class VllmSampler:
             stack.enter_context(EngineProcess(settings, env=env, log=log, grace=grace)) for env in self._environments()
         ]
 
-    def _stream(self, jobs: Iterator["_Job"], engines: list[EngineProcess]) -> Iterator[Sample]:
-        prompts: dict[int, _Job] = {}
+    def _stream(self, jobs: Iterator["Job"], engines: list[EngineProcess]) -> Iterator[tuple[Row, "Job", str]]:
+        prompts: dict[int, Job] = {}
         more = True
         while more or any(engine.in_flight for engine in engines):
             if more:
@@ -149,14 +160,10 @@ class VllmSampler:
                     logger.info("vLLM %s is ready after %.0f s", engine.version, engine.seconds)
                 else:
                     engine.in_flight -= len(content[0])
-                    yield from (self._as_sample(row, prompts, engine) for row in content[0])
+                    yield from ((row, _finished(row, prompts), engine.version) for row in content[0])
             _check_started(engines, self._start_timeout)
 
-    def _as_sample(self, row: Row, prompts: dict[int, "_Job"], engine: EngineProcess) -> Sample:
-        job = prompts[row.key]
-        job.left -= 1
-        if job.left == 0:
-            del prompts[row.key]
+    def _as_sample(self, row: Row, job: "Job", version: str) -> Sample:
         return Sample(
             problem_id=job.problem_id,
             index=row.index,
@@ -166,16 +173,18 @@ class VllmSampler:
             seed=row.seed,
             logprob_sum=row.logprob_sum,
             engine=self.engine,
-            engine_version=engine.version,
+            engine_version=version,
         )
 
-    def _jobs(self, requests: Iterable[SampleRequest]) -> Iterator["_Job"]:
-        tokens = self._tokens()
+    def _jobs(self, requests: Iterable[SampleRequest]) -> Iterator["Job"]:
+        tokens = self.tokens
         for key, request in enumerate(requests):
             if request.indices:
-                yield _Job(key, request, tokens.encode(request.prompt))
+                yield DrawJob(key, request, tokens.encode(request.prompt))
 
-    def _tokens(self) -> PromptTokenizer:
+    @property
+    def tokens(self) -> PromptTokenizer:
+        """The model's tokenizer."""
         if self._tokenizer is None:
             trust = bool(self._given.get("trust_remote_code", False))
             self._tokenizer = PromptTokenizer(self._model, trust_remote_code=trust)
@@ -187,7 +196,7 @@ class VllmSampler:
 
     def _settings(self) -> dict[str, Any]:
         memory = {"gpu_memory_utilization": self._memory} if not is_cpu_build() else {}
-        context = self._tokens().context if self._seeded else None
+        context = self.tokens.context if self._seeded else None
         return {
             "engine": engine_kwargs(self._model, self._parallel, memory | self._given, context=context),
             "decoding": sampling_kwargs(self._decoding),
@@ -215,20 +224,45 @@ class _VllmPilot:
             self._engines = sampler._start(self._log, self._stack, settings | {"logprobs": True})
         for engine in self._engines:
             engine.send(("decode", {"temperature": temperature}))
-        yield from sampler._stream(sampler._jobs(requests), self._engines)
+        for row, job, version in sampler._stream(sampler._jobs(requests), self._engines):
+            yield sampler._as_sample(row, job, version)
 
 
-class _Job:
+class Job:
+    """What one prompt is sent to an engine for, once or several times."""
+
+    def __init__(self, key: int, problem_id: str, indices: Sequence[int]) -> None:
+        self.key, self.problem_id, self.indices = key, problem_id, indices
+        self.sent = 0
+        self.left = len(indices)  # not yet finished
+
+    def message(self, indices: list[int]) -> tuple[object, ...]:
+        """What the engine's process is told to do for these indices."""
+        raise NotImplementedError
+
+
+class DrawJob(Job):
     """One prompt and the samples of it that have not been sent yet."""
 
     def __init__(self, key: int, request: SampleRequest, ids: list[int]) -> None:
-        self.key, self.problem_id, self.ids = key, request.prompt.problem_id, ids
-        self.indices, self.seed = request.indices, request.seed
-        self.sent = 0
-        self.left = len(request.indices)  # not yet finished
+        super().__init__(key, request.prompt.problem_id, request.indices)
+        self._ids, self._seed = ids, request.seed
+
+    def message(self, indices: list[int]) -> tuple[object, ...]:
+        """Draw these samples."""
+        return "draw", self.key, self._ids, indices, self._seed
 
 
-def _top_up(engines: list[EngineProcess], jobs: Iterator[_Job], prompts: dict[int, _Job]) -> bool:
+def _finished(row: Row, prompts: dict[int, Job]) -> Job:
+    """The row's job, which is forgotten with its last row."""
+    job = prompts[row.key]
+    job.left -= 1
+    if job.left == 0:
+        del prompts[row.key]
+    return job
+
+
+def _top_up(engines: list[EngineProcess], jobs: Iterator[Job], prompts: dict[int, Job]) -> bool:
     """Fill each engine's queue to twice what it runs at once; returns whether jobs may be left."""
     while True:
         engine = min(engines, key=lambda one: one.in_flight - _window(one))
@@ -240,7 +274,7 @@ def _top_up(engines: list[EngineProcess], jobs: Iterator[_Job], prompts: dict[in
             return False
         prompts[job.key] = job
         indices = list(job.indices[job.sent : job.sent + min(room, _SLICE)])
-        engine.send(("draw", job.key, job.ids, indices, job.seed))
+        engine.send(job.message(indices))
         job.sent += len(indices)
         engine.in_flight += len(indices)
 

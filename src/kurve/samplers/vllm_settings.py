@@ -31,10 +31,11 @@ _CPU_BATCH = 4096  # tokens a step, vLLM's own choice on CPU
 _LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # the ones vLLM takes
 
 
-def check_engine_args(engine_args: Mapping[str, Any]) -> None:
+def check_engine_args(engine_args: Mapping[str, Any], *, setting: str = "sampler") -> None:
     """Refuse engine arguments that vLLM does not have, or that another setting of ours decides.
 
     The names are read from the source of vLLM's `EngineArgs`: importing it takes ten seconds and more.
+    `setting` is what the engine is called on the command line.
 
     Raises:
         ConfigError: the name, and the nearest one that exists or the setting to use.
@@ -42,11 +43,12 @@ def check_engine_args(engine_args: Mapping[str, Any]) -> None:
     known = _engine_arg_names() if engine_args else ()
     for name in engine_args:
         if name in _OURS:
-            raise ConfigError(f"sampler.engine_args.{name} is decided by {_OURS[name]}; set that instead")
+            decider = _OURS[name].replace("sampler.", f"{setting}.")
+            raise ConfigError(f"{setting}.engine_args.{name} is decided by {decider}; set that instead")
         if name not in known:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else "see `vllm serve --help` for the names"
-            raise ConfigError(f"sampler.engine_args.{name}: vLLM has no such engine argument; {hint}")
+            raise ConfigError(f"{setting}.engine_args.{name}: vLLM has no such engine argument; {hint}")
 
 
 def is_cpu_build() -> bool:

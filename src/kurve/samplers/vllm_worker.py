@@ -5,6 +5,7 @@ Started by `kurve.samplers.engine_process`, never by hand. Messages travel over 
 in   (settings)                        once: engine, decoding, lora, seeded, logprobs
 in   ("draw", key, ids, indices, seed) draw these samples of one prompt
 in   ("decode", changes)               decode what comes after this with these settings changed
+in   ("score", key, ids, index, start)   sum the log-probabilities of ids from `start` on
 in   ("stop",)                         leave; the end of the socket means the same
 out  ("ready", version, max_num_seqs)
 out  ("samples", [row, ...])           row = key, index, text, finish reason, tokens, seed, sum of log-probabilities
@@ -13,13 +14,14 @@ It does not outlive the process that started it: when that one is gone, however 
 group (vLLM's own engine and worker processes included).
 """
 
+import math
 import os
 import queue
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -75,6 +77,7 @@ class _Engine:
         self._logprobs: bool = settings["logprobs"]
         self._lora = _lora_request(settings["lora"])
         self._pending: dict[str, tuple[int, int, int | None]] = {}
+        self._scored: dict[str, int] = {}  # where the response starts
         self._count = 0
         self._ending = False
         self._watch()
@@ -105,6 +108,25 @@ class _Engine:
         """Change decoding settings of the samples that are asked for from now on."""
         self._decoding = self._decoding | changes
 
+    def score(self, key: int, ids: list[int], index: int, start: int) -> None:
+        """Queue one request that only reads; vLLM draws at least one token, which is dropped."""
+        from vllm import SamplingParams
+        from vllm.inputs import tokens_input
+        from vllm.sampling_params import RequestOutputKind
+
+        params = SamplingParams(
+            max_tokens=1,
+            temperature=0.0,
+            prompt_logprobs=0,  # of the prompt's own tokens, no others
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        name = str(self._count)
+        self._count += 1
+        self._pending[name] = (key, index, None)
+        self._scored[name] = start
+        self._engine.add_request(name, tokens_input(ids), params, lora_request=self._lora)
+
     @property
     def idle(self) -> bool:
         return not self._pending
@@ -118,6 +140,10 @@ class _Engine:
             reason = str(drawn.finish_reason)
             if reason == "error":
                 raise RuntimeError(f"vLLM reports an internal error for request {output.request_id}")
+            if (start := self._scored.pop(output.request_id, None)) is not None:
+                logprobs = _prompt_logprobs(output, start)
+                yield Row(key, index, "", "", len(logprobs), None, math.fsum(logprobs))
+                continue
             tokens, logprob = len(drawn.token_ids), drawn.cumulative_logprob
             yield Row(key, index, drawn.text, reason, tokens, seed, logprob)
 
@@ -150,17 +176,21 @@ def _lora_request(path: str) -> Any:  # a vllm.lora.request.LoRARequest
     return LoRARequest("adapter", 1, path)
 
 
+def _prompt_logprobs(output: Any, start: int) -> list[float]:
+    """Log-probability of each token of the prompt from `start` on, nats."""
+    ids, found = output.prompt_token_ids, output.prompt_logprobs
+    return [float(found[place][ids[place]].logprob) for place in range(start, len(ids))]
+
+
 def _serve(engine: _Engine, inbox: "queue.SimpleQueue[tuple[Any, ...]]", link: Connection) -> None:
+    actions: dict[str, Callable[..., None]] = {"draw": engine.draw, "decode": engine.decode, "score": engine.score}
     while True:
         while engine.idle or not inbox.empty():
             message = inbox.get()
             if message == _STOP:
                 return
             kind, *content = message
-            if kind == "decode":
-                engine.decode(*content)
-            else:
-                engine.draw(*content)
+            actions[kind](*content)
         rows = list(engine.step())
         if rows:
             link.send(("samples", rows))

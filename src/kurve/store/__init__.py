@@ -8,7 +8,8 @@ One folder `<root>/<fingerprint>/` holds everything drawn under one `SamplingSpe
     samples-0001.jsonl              the segment in use, plain text
     verdicts-<verifier>-0000.jsonl  judgements of one verifier
     cot-<digest of the judge>-0000.jsonl            a judge's verdicts on chains of thought
-    samples.lock, verdicts-<verifier>.lock
+    scores-<model>-0000.jsonl       log-probabilities under one model, which scores-<model>.json names
+    samples.lock, verdicts-<verifier>.lock, scores-<model>.lock
 
 A line is one JSON object, pure ASCII, ending in its own CRC-32; the keys are listed in `records`. What `append`
 has returned from survives `kill -9` of the process; the disk is told to keep it every five seconds while samples come,
@@ -20,6 +21,7 @@ from kurve.store.merging import MergeResult, merge
 from kurve.store.records import StoredPrompt, prompt_digest
 from kurve.store.reviews import ReviewStore, list_judges
 from kurve.store.samples import SampleStore
+from kurve.store.scores import ScoreStore, scoring_models
 from kurve.store.spec import fingerprint
 from kurve.store.verdicts import VerdictStore
 
@@ -27,6 +29,7 @@ __all__ = [
     "MergeResult",
     "ReviewStore",
     "SampleStore",
+    "ScoreStore",
     "StoreInfo",
     "StoredPrompt",
     "VerdictInfo",
@@ -36,4 +39,5 @@ __all__ = [
     "list_stores",
     "merge",
     "prompt_digest",
+    "scoring_models",
 ]

@@ -4,6 +4,7 @@
              h mean entropy (nats a token), e engine, v engine version
     verdict  p, i, o outcome, s CRC of the judged sample's line, a answer, g outcome of the second grader
     cot      p, i, o soundness, s CRC of the judged sample's line, j judge, t comment
+    score    p, i, s CRC of the scored sample's line, l sum of log-probabilities (nats), n tokens they are of
     prompt   p, i always 0, d digest, t text, m messages [[role, content], ...], q question
     all      c CRC-32 of everything before `,"c"`, last, 8 hex digits
 
@@ -22,7 +23,7 @@ from zlib import crc32
 
 from kurve.errors import StoreError
 from kurve.store.keys import MAX_INDEX
-from kurve.types import CotVerdict, Message, Outcome, Prompt, Sample, Soundness, Verdict
+from kurve.types import CotVerdict, Message, Outcome, Prompt, Sample, Score, Soundness, Verdict
 
 OUTCOMES = tuple(Outcome)  # the tag of an outcome is its place here, from 1; only ever append to the enum
 TAGS = {str(outcome): tag for tag, outcome in enumerate(OUTCOMES, start=1)}
@@ -31,7 +32,7 @@ COT_TAGS = {101: Soundness.SOUND, 102: Soundness.UNSOUND, 103: Soundness.UNSURE,
 TAGS |= {str(soundness): tag for tag, soundness in COT_TAGS.items()}
 
 _TAIL = 16  # bytes of `,"c":"xxxxxxxx"}`
-_KEY = re.compile(rb'\{"p":("(?:[^"\\]|\\.)*+"),"i":(\d{1,9})(?:,"o":"([a-z_]+)","s":(\d{1,10}))?[,}]')
+_KEY = re.compile(rb'\{"p":("(?:[^"\\]|\\.)*+"),"i":(\d{1,9})(?:(?:,"o":"([a-z_]+)")?,"s":(\d{1,10}))?[,}]')
 _PAIR = re.compile("(?<=[\ud800-\udbff])(?=[\udc00-\udfff])")
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), check_circular=False).encode
 _decode = json.JSONDecoder().raw_decode
@@ -121,6 +122,18 @@ def cot_record(verdict: CotVerdict, sample_mark: int) -> Record:
     return record._replace(mark=sample_mark, tag=TAGS[soundness])
 
 
+def score_record(score: Score, sample_mark: int) -> Record:
+    """The line of a score of the sample whose line has the CRC `sample_mark`."""
+    fields: dict[str, object] = {
+        "p": score.problem_id,
+        "i": int(score.index),
+        "s": sample_mark,
+        "l": _pack_float(score.logprob_sum),
+        "n": int(score.num_tokens),
+    }
+    return _record(fields, score.problem_id, score.index)._replace(mark=sample_mark)
+
+
 def stored_prompt(prompt: Prompt, question: str) -> StoredPrompt:
     """What is kept of a prompt."""
     return StoredPrompt(prompt.problem_id, prompt_digest(prompt), prompt.text, prompt.messages, question)
@@ -159,7 +172,7 @@ def read_key(line: bytes) -> LineKey:
         raise DamagedLineError("it does not start with a problem id and an index")
     raw_id, index, outcome, sample_mark = key.groups()
     if outcome is None:
-        return LineKey(raw_id, int(index), mark, 1)
+        return LineKey(raw_id, int(index), mark if sample_mark is None else int(sample_mark), 1)
     tag = TAGS.get(outcome.decode())
     if tag is None:
         raise DamagedLineError(f"outcome {outcome.decode()!r} is unknown to this version")
@@ -202,6 +215,12 @@ def read_cot(line: bytes) -> CotVerdict:
     """The verdict on a chain of thought of a checked line."""
     get = _decode(line.decode("ascii"))[0].get
     return CotVerdict(get("p"), get("i"), _unpack(get("j", "")), Soundness(get("o")), _unpack(get("t", "")))
+
+
+def read_score(line: bytes) -> Score:
+    """The score of a checked line."""
+    get = _decode(line.decode("ascii"))[0].get
+    return Score(get("p"), get("i"), float(get("l")), get("n"))
 
 
 def read_prompt(line: bytes) -> StoredPrompt:

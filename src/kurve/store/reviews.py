@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from kurve.errors import StoreError
-from kurve.store.lock import WriterLock
+from kurve.store.beside import BesideSamples
 from kurve.store.log import Log
 from kurve.store.records import COT_TAGS, cot_record, read_cot
 from kurve.store.samples import SampleStore
@@ -17,43 +17,29 @@ _GIVES_WAY = (Soundness.ERROR, Soundness.UNSURE)
 MAX_JUDGE = 200  # characters of a judge's name
 
 
-class ReviewStore:
+class ReviewStore(BesideSamples):
     """What one judge says of the samples of one store. A context manager.
 
     Nothing is ever removed: a verdict that is revised is followed by the new one, which counts from then on. A verdict
     is tied to the text it judged, as those of `VerdictStore`.
     """
 
-    def __init__(self, samples: SampleStore, judge: str, lock: WriterLock | None) -> None:
-        """Use `open`."""
-        self.judge = judge
-        self._samples = samples
-        self._lock = lock
-        self._log = Log(samples.folder, _log_name(judge), lock=lock, unique=False)
+    kind = "cot"
+    maker = "judge"
+    judge = ""
 
     @classmethod
-    def open(cls, samples: SampleStore, judge: str, *, read_only: bool = False) -> Self:
+    def open(cls, samples: SampleStore, name: str, *, read_only: bool = False) -> Self:
         """The verdicts of a judge; `samples` may be open for reading.
 
         Raises:
             StoreError: a name that is empty or too long, another writer, damaged files, or a read-only folder.
         """
-        if not judge.strip() or len(judge) > MAX_JUDGE:
-            raise StoreError(f"a judge's name is 1 to {MAX_JUDGE} characters, got {judge[:80]!r}")
-        if read_only:
-            return cls(samples, judge, None)
-        lock = WriterLock(samples.folder / f"{_log_name(judge)}.lock")
-        try:
-            return cls(samples, judge, lock)
-        except BaseException:  # whatever it was, it must not leave the log locked
-            lock.release()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+        if not name.strip() or len(name) > MAX_JUDGE:
+            raise StoreError(f"a judge's name is 1 to {MAX_JUDGE} characters, got {name[:80]!r}")
+        store = super().open(samples, _digest(name), read_only=read_only)
+        store.judge = name
+        return store
 
     def append(self, verdict: CotVerdict, *, revise: bool = False) -> bool:
         """Store one verdict; when this returns it survives a kill of the process.
@@ -66,11 +52,7 @@ class ReviewStore:
         Raises:
             StoreError: the sample is not stored; another verdict of the judge is, and `revise` is not set; no space.
         """
-        mark = self._samples.mark(verdict.problem_id, verdict.index)
-        if mark is None:
-            raise StoreError(
-                f"{self._samples.folder} holds no sample {verdict.index} of {verdict.problem_id!r} to judge"
-            )
+        mark = self._mark(verdict.problem_id, verdict.index, purpose="to judge")
         record = cot_record(verdict, mark)
         with self._log.mutex:
             before = self._soundness(verdict.problem_id, verdict.index)
@@ -105,21 +87,9 @@ class ReviewStore:
             found[verdict.problem_id, verdict.index] = verdict  # the later one counts
         return found
 
-    def close(self) -> None:
-        """Push everything to the disk and let the next writer in.
-
-        Raises:
-            StoreError: the disk failed in the last seconds.
-        """
-        try:
-            self._log.close()
-        finally:
-            if self._lock is not None:
-                self._lock.release()
-
     def _soundness(self, problem_id: str, index: int) -> Soundness | None:
-        mark, tag = self._log.keys.get(problem_id, index)
-        return COT_TAGS[tag] if tag and mark == self._samples.mark(problem_id, index) else None
+        mark = self._samples.mark(problem_id, index)
+        return None if mark is None else COT_TAGS.get(self._tag(problem_id, index, mark))
 
 
 def list_judges(samples: SampleStore) -> list[str]:
@@ -140,6 +110,6 @@ def _judge_of(folder: Path, log: str) -> str:
     return "" if first is None else read_cot(first).judge
 
 
-def _log_name(judge: str) -> str:
+def _digest(judge: str) -> str:
     """A judge may have any name, a file may not."""
-    return f"cot-{hashlib.sha256(judge.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+    return hashlib.sha256(judge.encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -191,7 +191,7 @@ def damaged_line(segment: Segment, number: int, why: Exception) -> StoreError:
     """The StoreError for a line that is not what was written."""
     path = segment.present
     what = "the file" if path == segment.sealed else f"line {number}"
-    again = "judged" if segment.log.startswith("verdicts") else "drawn"
+    again = {"verdicts": "judged", "scores": "scored"}.get(segment.log.partition("-")[0], "drawn")
     return StoreError(
         f"{path} is damaged at line {number}: {why}; restore it from a copy, or delete {what}: what it held is then "
         f"{again} again and everything else stays"
