@@ -5,9 +5,10 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import stats
 
 from kurve.errors import MetricError
-from kurve.metrics.bootstrap import fixed_problems_interval, mean_band, mean_interval
+from kurve.metrics.bootstrap import Estimate, fixed_problems_interval, mean_band, mean_interval, student_interval
 from kurve.metrics.passk import pass_at_k_per_problem
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -165,3 +166,16 @@ def test_an_impossible_confidence_is_refused(confidence: float) -> None:
 def test_too_few_draws_are_refused() -> None:
     with pytest.raises(MetricError, match="100 draws"):
         mean_band([[0.5], [0.6]], np.random.default_rng(0), draws=10)
+
+
+def test_an_unbounded_mean_has_student_s_interval_cut_at_0() -> None:
+    values = [0.0, 1.0, 5.0, 2.0]
+    found = student_interval(values)
+    assert isinstance(found, Estimate)
+    low, high = stats.t.interval(0.95, 3, loc=2.0, scale=stats.sem(values))
+    assert low < 0
+    assert (found.value, found.low, found.high) == pytest.approx((2.0, 0.0, high))
+    assert student_interval([3.5]) == 3.5  # one problem says nothing of others
+    for wrong in ([], [-1.0], [float("nan")], [[1.0]]):
+        with pytest.raises(MetricError, match="finite values from 0 on"):
+            student_interval(wrong)

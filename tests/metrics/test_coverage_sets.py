@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import binomtest
 
 from kurve.errors import MetricError
-from kurve.metrics.coverage_sets import coverage_sets, mcnemar, split_half, support_threshold
+from kurve.metrics.coverage_sets import coverage_sets, empirical_support, mcnemar, split_half, support_threshold
 from kurve.types import Tally
 
 
@@ -86,3 +86,8 @@ def test_the_support_threshold_is_that_of_the_paper(n: int, expected: float) -> 
     found = support_threshold(n)
     assert found == pytest.approx(expected, rel=0.05)  # printed with two or three digits
     assert (1 - found) ** n == pytest.approx(0.05)
+
+
+def test_ragged_counts_have_the_threshold_of_the_fewest_samples() -> None:
+    ragged = Tally(("a", "b"), np.array([8, 256]), np.array([0, 3]), np.array([0, 0]))
+    assert empirical_support(ragged) == support_threshold(8)
