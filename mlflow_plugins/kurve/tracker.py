@@ -194,6 +194,29 @@ class MlflowTracker:
         with self._talking(f"fetch a file of the run {run_id}"):
             return Path(client.download_artifacts(run_id, str(path), str(folder)))
 
+    def find_evaluations(self, tags: Mapping[str, str]) -> Sequence[str]:
+        """Finished runs of the experiment with all of these tags that are no training, comparison, study or figure."""
+        client = self._open()
+        # MLflow's filters cannot escape a quote: such a value is compared below only.
+        asked = [f"tags.`{key}` = '{value}'" for key, value in tags.items() if not re.search(r"['\"\\]", value)]
+        condition = " and ".join([*asked, "attributes.status = 'FINISHED'"])
+        found: list[Run] = []
+        token: str | None = None
+        with self._talking("look runs up"):
+            while not found or token:
+                page = client.search_runs(
+                    [self._experiment_id], condition, order_by=["attributes.start_time ASC"], page_token=token
+                )
+                found += page
+                token = page.token or None
+                if not page:
+                    break
+        return [
+            str(run.info.run_id)
+            for run in found
+            if tags.items() <= run.data.tags.items() and describe.KIND_TAG not in run.data.tags
+        ]
+
     def registry(self) -> MlflowRegistry:
         """The model registry of the same server or database."""
         return MlflowRegistry(

@@ -186,6 +186,13 @@ class Tracker(Protocol):
             TrackingError: there is no such run or file, or the destination cannot be reached.
         """
 
+    def find_evaluations(self, tags: Mapping[str, str]) -> Sequence[str]:
+        """Ids of the finished evaluations with all of these tags, the earliest first.
+
+        Raises:
+            TrackingError: the destination cannot be reached.
+        """
+
     def registry(self) -> Registry | None:
         """Where trained models are registered beside the runs; None for a tracker that keeps no registry."""
 
@@ -243,6 +250,10 @@ class NullTracker:
     def fetch(self, run_id: str, file: str, folder: Path) -> Path:
         """Refuse: no run was ever kept."""
         raise TrackingError(f"tracker=none keeps no runs, so there is no run {run_id!r}; name the tracker that has it")
+
+    def find_evaluations(self, tags: Mapping[str, str]) -> Sequence[str]:
+        """Refuse: no run was ever kept."""
+        raise TrackingError("tracker=none keeps no runs, so none has a tag; name the tracker that has them")
 
     def registry(self) -> Registry | None:
         """None: models are kept nowhere."""
