@@ -1,8 +1,8 @@
 """Models of several benchmarks -> panels: which model is compared with which, on the problems that both have.
 
-A model is compared with the evaluation that its run names as its base, else with the only base of its benchmark. Of several
-bases it is the one whose name its own begins with (the longest), else the last one before it. Of a base that was
-evaluated several times, it is the evaluation at the model's own temperature, else the first.
+A model is compared with the evaluation that its run names as its base, else with the only base of its benchmark. Of
+several bases it is the one whose name its own begins with (the longest), else the last one before it. Of a base that
+was evaluated several times, it is the evaluation at the model's own temperature, else the first.
 """
 
 import dataclasses

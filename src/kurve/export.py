@@ -95,12 +95,9 @@ def read_about(path: Path) -> About:
         document = json.loads(path.read_bytes())
         spec = document.get("spec") or {}
         temperature = spec.get("temperature")
-        number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
-        return About(
-            str(document.get("model") or ""),
-            str(document.get("benchmark") or ""),
-            float(temperature) if number else None,
-        )
+        if isinstance(temperature, bool) or not isinstance(temperature, int | float):
+            temperature = None
+        return About(str(document.get("model") or ""), str(document.get("benchmark") or ""), temperature)
     except (OSError, ValueError, AttributeError):
         return About()
 

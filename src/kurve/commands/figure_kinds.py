@@ -190,16 +190,16 @@ KINDS = (
         "a base and the models trained from it", _counted(_algorithms, curves=True),
     ),
     Kind(
-        "steps", ("fig1", "table3"), "pass@1 and pass@256 over the checkpoints of a training, with the change since the base",
+        "steps", ("fig1", "table3"), "pass@1 and pass@256 over a training's checkpoints, and the change since the base",
         "checkpoints of a training, and their base as step 0", _counted(_steps),
     ),
     Kind(
-        "kl_and_rollouts", ("fig15",), "pass@k of trainings that differ in one setting, with differences to the first of them",
+        "kl_and_rollouts", ("fig15",), "pass@k of trainings that differ in a setting, and differences to the first",
         "two trainings that differ in a setting, the plain one first (a base before them if there is one)",
         _counted(_settings),
     ),
     Kind(
-        "temperature", ("fig16", "fig17"), "pass@k of base and tuned model at several temperatures, also entropy-matched ones",
+        "temperature", ("fig16", "fig17"), "pass@k of base and tuned model at several temperatures",
         "evaluations whose sampling temperature is known", _counted(_temperature, curves=True),
     ),
     Kind(

@@ -1,7 +1,7 @@
 """What `runs=` of a figure names: evaluations with their counts, and what is known of each."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +20,12 @@ from kurve.tracking import Tracker
 
 STUDY = "study:"
 _STEP = re.compile(r"(?P<series>.*?)(?:@|[-_ ](?:checkpoint|global_step|step)[-_ ]?)(?P<step>\d{1,12})", re.IGNORECASE)
+_EXPECTED = {
+    "names": "names of the models",
+    "benchmarks": "names of benchmarks",
+    "temperatures": "temperatures from 0 on",
+    "steps": "whole steps from 0 on, 0 for the base",
+}
 _T = TypeVar("_T")
 
 
@@ -150,10 +156,10 @@ def _temperature(run_id: str, tracker: Tracker) -> float | None:
 
 def _as_given(cfg: DictConfig, sources: Sequence[Source]) -> list[Source]:
     """The sources with what the caller says of them, one value each."""
-    names = _list(cfg, "names", sources, str)
-    benchmarks = _list(cfg, "benchmarks", sources, str)
-    temperatures = _list(cfg, "temperatures", sources, float)
-    steps = _list(cfg, "steps", sources, int)
+    names = _list(cfg, "names", sources, _text)
+    benchmarks = _list(cfg, "benchmarks", sources, _text)
+    temperatures = _list(cfg, "temperatures", sources, _number)
+    steps = _list(cfg, "steps", sources, _step)
     changed = []
     for place, one in enumerate(sources):
         evaluated = one.evaluated
@@ -172,27 +178,29 @@ def _as_given(cfg: DictConfig, sources: Sequence[Source]) -> list[Source]:
     return changed
 
 
-def _list(cfg: DictConfig, key: str, sources: Sequence[Source], kind: type[_T]) -> list[_T] | None:
-    given = cfg[key]
-    if given is None:
+def _list(cfg: DictConfig, key: str, sources: Sequence[Source], read: Callable[[object], _T | None]) -> list[_T] | None:
+    """A setting with one value for each source; `read` gives None for what does not fit."""
+    if cfg[key] is None:
         return None
-    values = list(given) if isinstance(given, ListConfig) else [given]
+    values = list(cfg[key]) if isinstance(cfg[key], ListConfig) else [cfg[key]]
     if len(values) != len(sources):
         shown = ", ".join(one.evaluated.name for one in sources)
         raise ConfigError(f"{key} has {len(values)} values; expected one for each of the {len(sources)} runs ({shown})")
     found = []
     for value in values:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-        fits = {str: value is not None, float: is_number, int: is_number and value == int(value)}[kind]
-        if not fits:
+        if (fitting := read(value)) is None:
             raise ConfigError(f"{key} has {value!r}; expected {_EXPECTED[key]}")
-        found.append(kind(value))
+        found.append(fitting)
     return found
 
 
-_EXPECTED = {
-    "names": "names of the models",
-    "benchmarks": "names of benchmarks, or one group for all",
-    "temperatures": "temperatures from 0 on",
-    "steps": "whole steps from 0 on, 0 for the base",
-}
+def _text(value: object) -> str | None:
+    return str(value) if isinstance(value, str | int | float) and str(value).strip() else None
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _step(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

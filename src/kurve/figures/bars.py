@@ -6,7 +6,6 @@ Figure 8 of Yue et al. 2025 (arXiv:2504.13837), one row a benchmark.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -14,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from kurve.errors import MetricError
 from kurve.figures.curve_grid import LOOKS, draw_curves, facts, handle, names_of
 from kurve.figures.drawn import Drawn
-from kurve.figures.layout import Row, add_legend, panel_title, plain_axes, strips
+from kurve.figures.layout import GRID, Row, add_legend, panel_title, plain_axes, strips, whiskers
 from kurve.figures.panels import Member, Panel, Style
 from kurve.figures.style import COLOURS, HATCHES, percent
 from kurve.figures.words import distinct, readable, width
@@ -64,7 +63,7 @@ def algorithm_bars(panels: Sequence[Panel], style: Style) -> Drawn:
         f"curves with {style.level} bands for whole curves; bars with {style.level} intervals, delta SE (base pass@k - "
         "pass@1, lower is better) paired over problems; all for problems like these. Shaded or dotted: k > n/2"
     )
-    title = readable(style.title or "Algorithms under equal conditions")
+    title = style.title or "Algorithms under equal conditions"
     plan = [Row(height, "", names if panel is panels[-1] else ()) for panel in panels]
     drawn = strips(plan, inches=inches, title=title, caption=caption)
     rows: list[tuple[object, ...]] = []
@@ -130,14 +129,14 @@ def _draw_row(
 def _draw_bars(axes: Axes, bars: Sequence[Bar], *, order: Sequence[str], names: Sequence[str]) -> None:
     plain_axes(axes)
     axes.grid(visible=False, axis="y")
-    axes.grid(visible=True, axis="x", color="#DDDDDD", linewidth=0.6)
+    axes.grid(visible=True, axis="x", color=GRID, linewidth=0.6)
     for bar in bars:
-        look, one = names.index(bar.model), bar.estimate
+        look = names.index(bar.model)
         axes.barh(
-            order.index(bar.model), one.value, 0.74, xerr=np.array([[one.value - one.low], [one.high - one.value]]),
-            color=COLOURS[look % len(COLOURS)], hatch=HATCHES[look % len(HATCHES)], edgecolor="white", linewidth=0.4,
-            error_kw={"elinewidth": 1.0, "ecolor": "#333333", "capsize": 2},
+            order.index(bar.model), bar.estimate.value, 0.74, color=COLOURS[look % len(COLOURS)],
+            hatch=HATCHES[look % len(HATCHES)], edgecolor="white", linewidth=0.4,
         )  # fmt: skip
+    whiskers(axes, [order.index(bar.model) for bar in bars], [bar.estimate for bar in bars], along="x")
     low, high = min(0.0, *(bar.estimate.low for bar in bars)), max(0.01, *(bar.estimate.high for bar in bars))
     axes.set_xlim(low * 1.05, high * 1.05)
     axes.set_ylim(len(order) - 0.4, -0.6)  # the first on top

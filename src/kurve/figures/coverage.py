@@ -16,16 +16,16 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from kurve.errors import MetricError
 from kurve.figures.curve_grid import facts
 from kurve.figures.drawn import Drawn
-from kurve.figures.layout import Row, add_legend, columns_for, panel_title, plain_axes, strips
+from kurve.figures.layout import Size, add_legend, panel_grid, panel_title, plain_axes
 from kurve.figures.panels import Panel, Style
 from kurve.figures.style import COLOURS, log2_axis, percent, shade_high_variance
-from kurve.figures.words import readable
 from kurve.metrics.coverage_curves import Band, CoverageCurves, coverage_over_k
 from kurve.metrics.coverage_sets import CoverageSets, coverage_sets
 from kurve.metrics.passk import log_spaced
 from kurve.types import Table
 
 _COLUMNS = ("benchmark", "base", "tuned", "set", "k", "share", "low", "high", "problems")
+_SIZE = Size((7.0, 4.6), (3.5, 4.2), (1.4, 1.0))
 _SET_COLUMNS = ("benchmark", "base", "tuned", "problem", "set")
 _SETS = ("solved by both", "base only", "tuned only", "neither", "chance: base against itself")
 _FILLS = (("#BBBBBB", ""), (COLOURS[1], "////"), (COLOURS[0], "...."), ("#F2F2F2", ""))
@@ -50,36 +50,28 @@ def coverage_grid(panels: Sequence[Panel], style: Style) -> Drawn:
         MetricError: a panel that is no pair.
     """
     pairs = [covered(panel, style) for panel in panels]
-    across = columns_for(len(panels))
-    inches, deep = max(7.0, 3.5 * across), -(-len(panels) // across)
     caption = (
         f"expected share of problems solved within k samples of each model; {style.level} bands for whole curves, "
         "problems like these. Shaded: k > n/2, high variance"
     )
-    title = readable(style.title or "Problems solved by both, one or neither")
-    drawn = strips([Row(4.6 * deep, "", _SETS)], inches=inches, title=title, caption=caption)
-    grid = drawn.rows[0].subplots(2 * deep, across, squeeze=False, height_ratios=[1.4, 1.0] * deep)
-    for place in range(deep * across):
-        row, column = divmod(place, across)
-        above, below = grid[2 * row][column], grid[2 * row + 1][column]
-        if place >= len(panels):
-            above.set_axis_off()
-            below.set_axis_off()
-            continue
-        room = inches / across - 0.85
-        _draw(above, below, panels[place], pairs[place].curves, ticks=max(2, int(room / 0.5)))
-        name = f"{pairs[place].tuned} against {pairs[place].base}"
-        name = f"{panels[place].benchmark}: {name}" if panels[place].benchmark else name
-        panel_title(above, name, f"{facts(panels[place])}; {_at_n(pairs[place].sets)}", inches=room)
-        if column == 0:
+    title = style.title or "Problems solved by both, one or neither"
+    grid = panel_grid(len(panels), _SIZE, names=_SETS, title=title, caption=caption)
+    for panel, pair, cell in zip(panels, pairs, grid.cells, strict=True):
+        above, below = cell.axes
+        _draw(above, below, panel, pair.curves, ticks=max(2, int(cell.room / 0.5)))
+        name = f"{pair.tuned} against {pair.base}"
+        name = f"{panel.benchmark}: {name}" if panel.benchmark else name
+        panel_title(above, name, f"{facts(panel)}; {_at_n(pair.sets)}", inches=cell.room)
+        if cell.left:
             above.set_ylabel("share of problems", fontsize=8.5)
             below.set_ylabel("solved by one only", fontsize=8.5)
-    add_legend(drawn.legends[0], _handles(), _SETS, inches=inches)
+        if cell.bottom:
+            below.set_xlabel("k (samples per problem)", fontsize=8.5)
+    add_legend(grid.legend, _handles(), _SETS, inches=grid.inches)
     rows = [row for panel, pair in zip(panels, pairs, strict=True) for row in _rows(panel, pair)]
     sets = [row for panel, pair in zip(panels, pairs, strict=True) for row in _set_rows(panel, pair)]
-    return Drawn(
-        drawn.figure, Table("coverage", _COLUMNS, tuple(rows)), (Table("problems", _SET_COLUMNS, tuple(sets)),)
-    )
+    more = (Table("problems", _SET_COLUMNS, tuple(sets)),)
+    return Drawn(grid.figure, Table("coverage", _COLUMNS, tuple(rows)), more)
 
 
 def covered(panel: Panel, style: Style) -> Covered:
@@ -117,12 +109,10 @@ def _draw(above: Axes, below: Axes, panel: Panel, found: CoverageCurves, *, tick
         log2_axis(axes, int(found.k[-1]), ticks=ticks)
         axes.yaxis.set_major_formatter(FuncFormatter(percent))
     above.set_ylim(0, 1)
-    above.tick_params(labelbottom=False)
     top = max(0.01, float(found.base_only.high.max()), float(found.tuned_only.high.max()))
     below.set_ylim(-0.03 * top, 1.03 * top)
     below.yaxis.set_major_locator(MaxNLocator(4))
     shade_high_variance(below, panel.fewest, named=False)
-    below.set_xlabel("k (samples per problem)", fontsize=8.5)
 
 
 def _line(axes: Axes, found: CoverageCurves, band: Band, place: int) -> None:
@@ -148,19 +138,21 @@ def _at_n(sets: CoverageSets) -> str:
 
 
 def _rows(panel: Panel, pair: Covered) -> list[tuple[object, ...]]:
-    found = pair.curves
+    found, count = pair.curves, panel.num_problems
     about = (panel.benchmark, pair.base, pair.tuned)
     rows: list[tuple[object, ...]] = []
-    for name, values in (("both", found.both), ("neither", found.neither)):
-        rows += [
-            (*about, name, int(k), float(v), None, None, panel.num_problems)
-            for k, v in zip(found.k, values, strict=True)
-        ]
+    plain = (
+        ("both", found.k, found.both),
+        ("neither", found.k, found.neither),
+        ("chance", found.chance_k, found.chance),
+    )
+    for name, ks, shares in plain:
+        points = zip(ks.tolist(), shares.tolist(), strict=True)
+        rows += [(*about, name, k, share, None, None, count) for k, share in points]
     for name, band in (("base_only", found.base_only), ("tuned_only", found.tuned_only)):
         values = zip(found.k.tolist(), band.value.tolist(), band.low.tolist(), band.high.tolist(), strict=True)
-        rows += [(*about, name, *one, panel.num_problems) for one in values]
-    chance = zip(found.chance_k.tolist(), found.chance.tolist(), strict=True)
-    return [*rows, *((*about, "chance", k, value, None, None, panel.num_problems) for k, value in chance)]
+        rows += [(*about, name, *one, count) for one in values]
+    return rows
 
 
 def _set_rows(panel: Panel, pair: Covered) -> list[tuple[object, ...]]:

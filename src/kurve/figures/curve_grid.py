@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from kurve.errors import MetricError
 from kurve.figures.drawn import Drawn
-from kurve.figures.layout import Row, add_legend, columns_for, panel_title, plain_axes, strips
+from kurve.figures.layout import Cell, Row, add_legend, cells, columns_for, panel_title, plain_axes, strips
 from kurve.figures.panels import Member, Panel, Style
 from kurve.figures.style import COLOURS, DASHES, MARKERS, log2_axis, percent, points, shade_high_variance
 from kurve.figures.words import readable
@@ -34,22 +32,13 @@ class Words:
     """What a grid says of itself."""
 
     title: str
-    to: str = "base"  # what differences are to
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A panel's place and size."""
-
-    inches: float  # across
-    left: bool  # the first of its line
-    bottom: bool  # nothing below it
+    to: str = "the base"  # what differences are to
 
 
 def curve_grid(panels: Sequence[Panel], style: Style, *, words: Words) -> Drawn:
     """Draw every panel's curves, each with its simultaneous band, and below them the differences to `against`.
 
-    k > n/2 is shaded, n being the fewest samples of any model of the panel; where n differs, a curve's own part is dotted.
+    k > n/2 is shaded, n being the fewest samples of any model of the panel; where n differs, a curve is dotted there.
 
     Args:
         panels: with curves and differences measured.
@@ -59,27 +48,29 @@ def curve_grid(panels: Sequence[Panel], style: Style, *, words: Words) -> Drawn:
     Raises:
         MetricError: no panel, one with more models than can be told apart, or one that was not measured.
     """
-    _check(panels)
     families = list(dict.fromkeys(panel.family for panel in panels))
     rows = [[panel for panel in panels if panel.family == family] for family in families]
-    benchmarks = list(dict.fromkeys(panel.benchmark for panel in panels))
-    as_table = len(families) > 1 and all(_one_a_benchmark(row) for row in rows)
-    across = len(benchmarks) if as_table else columns_for(max(len(row) for row in rows))
-    inches = _ONE if len(panels) == 1 else max(_ONE, _MANY * across)
+    _check(rows)
+    places, across = _places(rows)
+    alone = len(panels) == 1
+    inches = max(_ONE, _MANY * across)
     differences = style.differences and any(one.difference is not None for panel in panels for one in panel.members)
-    height = (4.0 if len(panels) == 1 else 2.2) + (2.2 if len(panels) == 1 else 1.25) * differences
+    height = (4.0 if alone else 2.2) + (2.2 if alone else 1.25) * differences
     plan = [
-        Row(height * -(-len(row) // across), family if len(families) > 1 else "", names_of(row))
-        for row, family in zip(rows, families, strict=True)
+        Row(height * (max(at) // across + 1), family if len(families) > 1 else "", names_of(row))
+        for row, at, family in zip(rows, places, families, strict=True)
     ]
-    drawn = strips(
-        plan, inches=inches, title=readable(style.title or words.title), caption=_caption(panels, style, words)
+    made = strips(
+        plan, inches=inches, title=style.title or words.title, caption=_caption(style, words, differences=differences)
     )
-    for strip, legend, row in zip(drawn.rows, drawn.legends, rows, strict=True):
-        places = [benchmarks.index(panel.benchmark) for panel in row] if as_table else list(range(len(row)))
-        handles = _draw_row(strip, row, places=places, across=across, inches=inches / across, differences=differences)
-        add_legend(legend, handles, names_of(row), inches=inches)
-    return Drawn(drawn.figure, _table(panels))
+    for strip, legend, row, at in zip(made.rows, made.legends, rows, places, strict=True):
+        names, ratios = names_of(row), (2.0, 1.1) if differences else (1.0,)
+        for panel, cell in zip(
+            row, cells(strip, at, across=across, inches=inches / across, ratios=ratios), strict=True
+        ):
+            _draw_panel(cell, panel, names)
+        add_legend(legend, [handle(place) for place in range(len(names))], names, inches=inches)
+    return Drawn(made.figure, _table(panels))
 
 
 def names_of(panels: Sequence[Panel]) -> tuple[str, ...]:
@@ -119,56 +110,35 @@ def facts(panel: Panel) -> str:
     return f"{panel.num_problems:,} problem{'s' if panel.num_problems != 1 else ''}, n = {n}"
 
 
-def _check(panels: Sequence[Panel]) -> None:
-    if not panels:
+def _check(rows: Sequence[Sequence[Panel]]) -> None:
+    if not rows:
         raise MetricError("a figure of curves needs at least one model, got none")
-    for panel in panels:
-        if len(panel.members) > LOOKS:
-            raise MetricError(
-                f"{len(panel.members)} curves on {panel.benchmark or 'one benchmark'} cannot be told apart, {LOOKS} can; "
-                "name fewer models, or draw each with its base: group_by=pair"
-            )
+    for row in rows:
+        if (count := len(names_of(row))) > LOOKS:
+            raise MetricError(f"{count} curves of one legend cannot be told apart, {LOOKS} can; name fewer models")
 
 
-def _one_a_benchmark(row: Sequence[Panel]) -> bool:
-    return len({panel.benchmark for panel in row}) == len(row)
+def _places(rows: Sequence[Sequence[Panel]]) -> tuple[list[list[int]], int]:
+    """Where the panels of each row stand, and how many side by side: a column a benchmark if there are several rows."""
+    benchmarks = list(dict.fromkeys(panel.benchmark for row in rows for panel in row))
+    if len(rows) > 1 and all(len({panel.benchmark for panel in row}) == len(row) for row in rows):
+        return [[benchmarks.index(panel.benchmark) for panel in row] for row in rows], len(benchmarks)
+    return [list(range(len(row))) for row in rows], columns_for(max(map(len, rows)))
 
 
-def _draw_row(
-    strip: SubFigure, row: Sequence[Panel], *, places: Sequence[int], across: int, inches: float, differences: bool
-) -> list[Artist]:
-    lines, names = -(-len(row) // across) if max(places) >= across else 1, names_of(row)
-    ratios = [2.0, 1.1] * lines if differences else [1.0] * lines
-    grid = strip.subplots(len(ratios), across, squeeze=False, height_ratios=ratios)
-    deep = 2 if differences else 1
-    used = set(places)
-    for place in range(lines * across):
-        line, column = divmod(place, across)
-        pair = [grid[deep * line + step][column] for step in range(deep)]
-        if place not in used:
-            for axes in pair:
-                axes.set_axis_off()
-            continue
-        panel = row[list(places).index(place)]
-        cell = Cell(inches, column == 0 or place - 1 not in used, place + across not in used)
-        _draw_panel(pair, panel, names, cell)
-    return [handle(number) for number in range(len(names))]
-
-
-def _draw_panel(pair: Sequence[Axes], panel: Panel, names: Sequence[str], cell: Cell) -> None:
-    above, last = pair[0], pair[-1]
-    ticks = max(2, int((cell.inches - 0.9) / 0.5))
+def _draw_panel(cell: Cell, panel: Panel, names: Sequence[str]) -> None:
+    above, below = cell.axes[0], cell.axes[-1]
+    ticks = max(2, int(cell.room / 0.5))
     draw_curves(above, panel, names, ticks=ticks)
-    panel_title(above, panel.benchmark, facts(panel), inches=cell.inches - 0.85)
+    panel_title(above, panel.benchmark, facts(panel), inches=cell.room)
     if cell.left:
         above.set_ylabel("pass@k", fontsize=8.5)
-    if len(pair) == 2:
-        _draw_differences(last, panel, names, ticks=ticks)
-        above.tick_params(labelbottom=False)
+    if below is not above:
+        _draw_differences(below, panel, names, ticks=ticks)
         if cell.left:
-            last.set_ylabel("difference\n(points)", fontsize=8.5)
+            below.set_ylabel("difference\n(points)", fontsize=8.5)
     if cell.bottom:
-        last.set_xlabel("k (samples per problem)", fontsize=8.5)
+        below.set_xlabel("k (samples per problem)", fontsize=8.5)
 
 
 def _draw_differences(axes: Axes, panel: Panel, names: Sequence[str], *, ticks: int) -> None:
@@ -216,15 +186,10 @@ def _measured(one: Member) -> Curve:
     return one.curve
 
 
-def _caption(panels: Sequence[Panel], style: Style, words: Words) -> str:
-    said = [f"{style.level} bands for whole curves, problems like these"]
-    if style.differences and any(one.difference is not None for panel in panels for one in panel.members):
-        said.append(
-            f"differences to the {words.to} paired over problems, tuned minus {words.to}"
-            if words.to == "base"
-            else f"differences to {readable(words.to)} paired over problems"
-        )
-    return "; ".join(said) + ". Shaded or dotted: k > n/2, high variance."
+def _caption(style: Style, words: Words, *, differences: bool) -> str:
+    said = f"{style.level} bands for whole curves, problems like these"
+    paired = f"; differences to {readable(words.to)}, paired over problems" if differences else ""
+    return f"{said}{paired}. Shaded or dotted: k > n/2, high variance"
 
 
 def _table(panels: Sequence[Panel]) -> Table:

@@ -1,20 +1,24 @@
 """Where the parts of a figure with several panels stand.
 
-All text outside the panels has a strip of its own, as high as its measured lines need: title and caption on top, a legend
-below each row of panels. Inside its strip a row is left to Matplotlib's constrained layout.
+All text outside the panels has a strip of its own, as high as its measured lines need: title and caption on top, a
+legend below each row of panels. Inside its strip a row is left to Matplotlib's constrained layout.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
+from numpy.typing import ArrayLike
 
 from kurve.figures.style import GREY
 from kurve.figures.words import distinct, fitted, width, wrapped
+from kurve.metrics.bootstrap import Estimate
 
 _EDGE = 0.12  # inches that stay free at the sides
 _TITLE, _CAPTION, _LEGEND = 11.0, 8.5, 8.5  # points
@@ -64,6 +68,87 @@ def strips(rows: Sequence[Row], *, inches: float, title: str, caption: str) -> S
     return Strips(figure, tuple(parts[1::2]), tuple(parts[2::2]))
 
 
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A panel's place."""
+
+    axes: tuple[Axes, ...]  # from top to bottom; all but the last without labels of their x axis
+    inches: float  # across, labels included
+    left: bool  # the first of its line
+    bottom: bool  # nothing is below it
+
+    @property
+    def room(self) -> float:
+        """Inches for a line of text above the panel."""
+        return self.inches - 0.85
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Inches of a panel, labels included, and the heights of its parts to one another."""
+
+    alone: tuple[float, float]  # across and high, of the only panel
+    among: tuple[float, float]  # of one of several
+    ratios: tuple[float, ...] = (1.0,)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A figure of panels of one size with one legend."""
+
+    figure: Figure
+    cells: tuple[Cell, ...]  # of the panels, in order
+    legend: SubFigure
+    inches: float
+
+
+def panel_grid(count: int, size: Size, *, names: Sequence[str], title: str, caption: str) -> Grid:
+    """Places for `count` panels and a legend of the names."""
+    across = columns_for(count)
+    wide, high = size.alone if count == 1 else size.among
+    inches = max(size.alone[0], wide * across)
+    row = Row(high * -(-count // across), "", tuple(names))
+    made = strips([row], inches=inches, title=title, caption=caption)
+    found = cells(made.rows[0], range(count), across=across, inches=inches / across, ratios=size.ratios)
+    return Grid(made.figure, tuple(found), made.legends[0], inches)
+
+
+def cells(
+    strip: SubFigure, places: Sequence[int], *, across: int, inches: float, ratios: Sequence[float]
+) -> list[Cell]:
+    """Axes for each place of a grid that is `across` wide, counted line by line; places left out stay empty."""
+    lines, deep, used = max(places) // across + 1, len(ratios), set(places)
+    axes = strip.subplots(deep * lines, across, squeeze=False, height_ratios=list(ratios) * lines)
+    found = {}
+    for place in range(lines * across):
+        line, column = divmod(place, across)
+        own = tuple(axes[deep * line + part][column] for part in range(deep))
+        if place not in used:
+            for one in own:
+                one.set_axis_off()
+            continue
+        for one in own[:-1]:
+            one.tick_params(labelbottom=False)
+        left = column == 0 or place - 1 not in used
+        found[place] = Cell(own, inches, left, place + across not in used)
+    return [found[place] for place in places]
+
+
+def whiskers(axes: Axes, at: ArrayLike, intervals: Sequence[Estimate], *, along: Literal["x", "y"]) -> None:
+    """Intervals of bars, dark on a light rim, so that they are seen on any bar."""
+    value = np.array([one.value for one in intervals])
+    around = np.array([[one.value - one.low, one.high - one.value] for one in intervals]).T
+    for colour, line, cap in (("white", 2.6, 1.8), ("#333333", 1.0, 1.0)):
+        if along == "x":
+            drawn = axes.errorbar(value, at, xerr=around, fmt="none", ecolor=colour, elinewidth=line, capsize=2)
+        else:
+            drawn = axes.errorbar(at, value, yerr=around, fmt="none", ecolor=colour, elinewidth=line, capsize=2)
+        for one in drawn.lines[1]:
+            one.set(markeredgewidth=cap, zorder=3)
+        for bars in drawn.lines[2]:
+            bars.set_zorder(3)
+
+
 def add_legend(strip: SubFigure, handles: Sequence[Artist], names: Sequence[str], *, inches: float) -> None:
     """Name the handles in a strip that `strips` made for as many names."""
     if not names:
@@ -79,7 +164,7 @@ def add_legend(strip: SubFigure, handles: Sequence[Artist], names: Sequence[str]
 
 
 def panel_title(axes: Axes, name: str, facts: str, *, inches: float) -> None:
-    """Name a panel, and below say on how much it rests; the name is shortened to `inches`, the facts are broken into lines."""
+    """Name a panel, shortened to `inches`, and below say on how much it rests, in as many lines as that takes."""
     small = PANEL_TITLE - 1.5
     lines = wrapped(facts, small, inches)
     if lines:

@@ -10,10 +10,10 @@ from matplotlib.lines import Line2D
 from kurve.errors import MetricError
 from kurve.figures.curve_grid import facts
 from kurve.figures.drawn import Drawn
-from kurve.figures.layout import Row, add_legend, columns_for, panel_title, plain_axes, strips
+from kurve.figures.layout import Size, add_legend, panel_grid, panel_title, plain_axes
 from kurve.figures.panels import Member, Panel, Style
-from kurve.figures.style import COLOURS, GREY, percent, points
-from kurve.figures.words import fitted, readable
+from kurve.figures.style import COLOURS, GREY, percent
+from kurve.figures.words import fitted
 from kurve.metrics.accuracy_noise import same_accuracy_limits
 from kurve.metrics.bootstrap import Estimate
 from kurve.metrics.paired import difference_interval
@@ -28,6 +28,7 @@ _WORDS = ("easier", "harder", "within sampling")
 _MARKS = (("^", COLOURS[0]), ("v", COLOURS[1]), ("o", "#888888"))
 _AREA, _SMALLEST, _LARGEST = 14.0, 4.0, 500.0  # square points: of one problem, its least, and of the largest mark
 _ROOM = 0.05
+_SIZE, _LABEL = Size((5.0, 4.7), (3.5, 3.7)), 2.3  # inches, also of an axis's label
 _TICKS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
@@ -46,45 +47,28 @@ class Scatter:
 def scatter_grid(panels: Sequence[Panel], style: Style) -> Drawn:
     """Draw a panel for each pair; a mark's area is the number of problems at its place.
 
-    A problem is easier or harder if its change is outside what sampling gives in `style.confidence` of cases for a problem
+    A problem is easier or harder if its change is outside what sampling gives in `style.confidence` of cases for one
     that did not change: each problem alone, so some of many lie outside by chance.
 
     Raises:
         MetricError: a panel that is no pair.
     """
     pairs = [scatter_of(panel, style) for panel in panels]
-    across = columns_for(len(panels))
-    side = 4.6 if len(panels) == 1 else 3.5
-    inches, deep = max(5.0, side * across), -(-len(panels) // across)
-    names = [*_WORDS[:2], f"{_WORDS[2]} ({style.level} of problems that did not change)"]
     caption = (
-        "each mark is problems, its area their number; the line is no change, the grey area what sampling alone does"
+        f"a mark's area is the number of problems there; line: no change; grey: where {style.level} of problems lie "
+        "that did not change. Axes stretched towards 0 and 100 % (arc sine of the root), where sampling scatters less"
     )
-    title = readable(style.title or "Accuracy of each problem")
-    drawn = strips([Row((side + 0.15) * deep, "", _WORDS)], inches=inches, title=title, caption=caption)
-    grid = drawn.rows[0].subplots(deep, across, squeeze=False)
-    for place, axes in enumerate(grid.flat):
-        if place >= len(panels):
-            axes.set_axis_off()
-            continue
-        _draw(axes, pairs[place], style)
-        name = panels[place].benchmark
-        found = [int((pairs[place].kind == kind).sum()) for kind in (0, 1)]
-        change = pairs[place].change
-        said = (
-            f"{facts(panels[place])}; {found[0]:,} easier, {found[1]:,} harder; "
-            f"{points(change.value)} [{points(change.low)}, {points(change.high)}] points"
-        )
-        panel_title(axes, name, said, inches=inches / across - 0.8)
-        axes.set_xlabel(
-            fitted(f"accuracy of {pairs[place].base.name}", 8.5, side - 1.0), fontsize=8.5, parse_math=False
-        )
-        axes.set_ylabel(
-            fitted(f"accuracy of {pairs[place].tuned.name}", 8.5, side - 1.2), fontsize=8.5, parse_math=False
-        )
-    add_legend(drawn.legends[0], [_handle(kind) for kind in range(3)], _WORDS, inches=inches)
+    title = style.title or "Accuracy of each problem"
+    grid = panel_grid(len(panels), _SIZE, names=_WORDS, title=title, caption=caption)
+    for panel, pair, cell in zip(panels, pairs, grid.cells, strict=True):
+        [axes] = cell.axes
+        _draw(axes, pair, style)
+        panel_title(axes, panel.benchmark, _said(panel, pair), inches=cell.room)
+        axes.set_xlabel(fitted(f"accuracy of {pair.base.name}", 8.5, _LABEL), fontsize=8.5, parse_math=False)
+        axes.set_ylabel(fitted(f"accuracy of {pair.tuned.name}", 8.5, _LABEL), fontsize=8.5, parse_math=False)
+    add_legend(grid.legend, [_handle(kind) for kind in range(3)], _WORDS, inches=grid.inches)
     rows = [row for panel, pair in zip(panels, pairs, strict=True) for row in _rows(panel, pair)]
-    return Drawn(drawn.figure, Table("scatter", _COLUMNS, tuple(rows)))
+    return Drawn(grid.figure, Table("scatter", _COLUMNS, tuple(rows)))
 
 
 def scatter_of(panel: Panel, style: Style) -> Scatter:
@@ -100,6 +84,12 @@ def scatter_of(panel: Panel, style: Style) -> Scatter:
     low, high = same_accuracy_limits(x, base.tally.num_samples, tuned.tally.num_samples, confidence=style.confidence)
     kind = np.where(y > high, 0, np.where(y < low, 1, 2)).astype(np.int64)
     return Scatter(base, tuned, x, y, kind, difference_interval(y - x, confidence=style.confidence))
+
+
+def _said(panel: Panel, pair: Scatter) -> str:
+    found = [int((pair.kind == kind).sum()) for kind in (0, 1)]
+    value, low, high = (f"{100 * one:+.1f}" for one in (pair.change.value, pair.change.low, pair.change.high))
+    return f"{facts(panel)}; {found[0]:,} easier, {found[1]:,} harder; pass@1 {value} [{low}, {high}] points"
 
 
 def stretched(accuracy: Floats) -> Floats:
@@ -145,10 +135,15 @@ def _handle(kind: int) -> Line2D:
 
 def _rows(panel: Panel, pair: Scatter) -> list[tuple[object, ...]]:
     base, tuned = pair.base, pair.tuned
-    columns = (
-        base.tally.num_correct, base.tally.num_samples, tuned.tally.num_correct, tuned.tally.num_samples, pair.x, pair.y,
-    )  # fmt: skip
+    counts = (base.tally.num_correct, base.tally.num_samples, tuned.tally.num_correct, tuned.tally.num_samples)
     return [
-        (panel.benchmark, base.name, tuned.name, problem, *(column[row].item() for column in columns), _WORDS[kind])
+        (
+            panel.benchmark,
+            base.name,
+            tuned.name,
+            problem,
+            *(column[row].item() for column in (*counts, pair.x, pair.y)),
+            _WORDS[kind],
+        )
         for row, (problem, kind) in enumerate(zip(base.tally.problem_ids, pair.kind.tolist(), strict=True))
     ]

@@ -14,15 +14,15 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from kurve.errors import MetricError
 from kurve.figures.curve_grid import facts
 from kurve.figures.drawn import Drawn
-from kurve.figures.layout import Row, add_legend, columns_for, panel_title, plain_axes, strips
+from kurve.figures.layout import Size, add_legend, panel_grid, panel_title, plain_axes
 from kurve.figures.panels import Member, Panel, Style
-from kurve.figures.style import COLOURS, DASHES, MARKERS, percent, points
-from kurve.figures.words import readable
+from kurve.figures.style import COLOURS, MARKERS, percent, points
 from kurve.metrics.bootstrap import Estimate, mean_interval
 from kurve.metrics.paired import difference_interval
 from kurve.metrics.passk import Floats, pass_at_k_per_problem
 from kurve.types import Table
 
+_SIZE = Size((7.0, 4.2), (3.3, 3.6), (1.6, 1.0))
 _COLUMNS = (
     "benchmark", "model", "series", "step", "quantity", "k", "value", "low", "high", "problems",
 )  # fmt: skip
@@ -50,34 +50,28 @@ def steps_figure(panels: Sequence[Panel], style: Style) -> Drawn:
     if not panels:
         raise MetricError("a figure of steps needs at least one checkpoint, got none")
     looks = list(dict.fromkeys((line.series, line.k == 1) for group in lines for line in group))
-    many = len({series for series, _ in looks}) > 1
-    names = [_name(series, panels, style, first=first, many=many) for series, first in looks]
-    across = columns_for(len(panels))
-    inches, deep = max(7.0, 3.3 * across), -(-len(panels) // across)
+    series = list(dict.fromkeys(name for name, _ in looks))
+    names = [_name(name, panels, style, first=first, many=len(series) > 1) for name, first in looks]
     caption = (
         f"{style.level} intervals of each point alone, problems like these; changes since "
         "the first point paired over problems"
     )
-    title = readable(style.title or "Steps of training")
-    drawn = strips([Row(4.2 * deep, "", tuple(names))], inches=inches, title=title, caption=caption)
-    grid = drawn.rows[0].subplots(2 * deep, across, squeeze=False, height_ratios=[1.6, 1.0] * deep)
-    for place in range(deep * across):
-        row, column = divmod(place, across)
-        above, below = grid[2 * row][column], grid[2 * row + 1][column]
-        if place >= len(panels):
-            above.set_axis_off()
-            below.set_axis_off()
-            continue
-        _draw(above, below, lines[place], looks=looks)
-        panel_title(above, panels[place].benchmark, facts(panels[place]), inches=inches / across - 0.85)
-        below.set_xlabel("step of the training", fontsize=8.5)
-        if column == 0:
+    grid = panel_grid(len(panels), _SIZE, names=names, title=style.title or "Steps of training", caption=caption)
+    for panel, group, cell in zip(panels, lines, grid.cells, strict=True):
+        above, below = cell.axes
+        _draw(above, below, group, series=series)
+        panel_title(above, panel.benchmark, facts(panel), inches=cell.room)
+        if cell.bottom:
+            below.set_xlabel("step of the training", fontsize=8.5)
+        if cell.left:
             above.set_ylabel("pass@k", fontsize=8.5)
             below.set_ylabel("change since the\nfirst point (points)", fontsize=8.5)
-    handles = [_handle(place, first=first) for place, (_, first) in enumerate(looks)]
-    add_legend(drawn.legends[0], handles, names, inches=inches)
+    handles = [Line2D([], []) for _ in looks]
+    for handle, (name, first) in zip(handles, looks, strict=True):
+        handle.set(**_look(_place(series, name, first=first), first=first))
+    add_legend(grid.legend, handles, names, inches=grid.inches)
     rows = [row for panel, group in zip(panels, lines, strict=True) for line in group for row in _rows(panel, line)]
-    return Drawn(drawn.figure, Table("steps", _COLUMNS, tuple(rows)))
+    return Drawn(grid.figure, Table("steps", _COLUMNS, tuple(rows)))
 
 
 def lines_of(panel: Panel, style: Style) -> list[Line]:
@@ -120,18 +114,21 @@ def _at(one: Member, k: int) -> Floats:
     return pass_at_k_per_problem(one.tally.num_samples, one.tally.num_correct, [k])[:, 0]
 
 
-def _draw(above: Axes, below: Axes, lines: Sequence[Line], *, looks: Sequence[tuple[str, bool]]) -> None:
+def _place(series: Sequence[str], name: str, *, first: bool) -> int:
+    """Which look a line has: that of its training, or of its k where there is one training."""
+    return series.index(name) if len(series) > 1 else int(not first)
+
+
+def _draw(above: Axes, below: Axes, lines: Sequence[Line], *, series: Sequence[str]) -> None:
     for line in lines:
-        place = looks.index((line.series, line.k == 1))
         changes = [each or Estimate(0.0, 0.0, 0.0) for each in line.changes]
+        first = line.k == 1
+        look = _look(_place(series, line.series, first=first), first=first)
         for axes, estimates in ((above, line.levels), (below, changes)):
             value = np.array([each.value for each in estimates])
             around = np.array([[each.value - each.low, each.high - each.value] for each in estimates]).T
-            look = _handle(place, first=line.k == 1)
-            axes.errorbar(
-                line.steps, value, yerr=around, color=look.get_color(), linestyle=look.get_linestyle(), marker=look.get_marker(),
-                linewidth=1.6, markersize=4.5, elinewidth=1.0, capsize=2.5,
-            )  # fmt: skip
+            drawn = axes.errorbar(line.steps, value, yerr=around, color=look["color"], elinewidth=1.0, capsize=2.5)
+            drawn.lines[0].set(**look)
     below.axhline(0.0, color="#000000", linewidth=0.8, zorder=1)
     above.yaxis.set_major_formatter(FuncFormatter(percent))
     below.yaxis.set_major_formatter(FuncFormatter(points))
@@ -140,15 +137,19 @@ def _draw(above: Axes, below: Axes, lines: Sequence[Line], *, looks: Sequence[tu
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.margins(x=0.05, y=0.08)
-    above.tick_params(labelbottom=False)
 
 
-def _handle(place: int, *, first: bool) -> Line2D:
-    """pass@1 is solid with full markers' look of its training, pass@k dashed."""
-    return Line2D(
-        [], [], color=COLOURS[place % len(COLOURS)], linestyle=DASHES[0 if first else 1],
-        marker=MARKERS[place % len(MARKERS)], markersize=4.5, linewidth=1.6,
-    )  # fmt: skip
+def _look(place: int, *, first: bool) -> dict[str, object]:
+    """pass@1 is solid with full marks, pass@k dashed with empty ones."""
+    colour = COLOURS[place % len(COLOURS)]
+    return {
+        "color": colour,
+        "linestyle": "solid" if first else "dashed",
+        "linewidth": 1.6,
+        "marker": MARKERS[place % len(MARKERS)],
+        "markersize": 4.5,
+        "markerfacecolor": colour if first else "white",
+    }
 
 
 def _name(series: str, panels: Sequence[Panel], style: Style, *, first: bool, many: bool) -> str:

@@ -29,7 +29,7 @@ def readable(text: str) -> str:
 def width(text: str, size: float, *, bold: bool = False) -> float:
     """Inches that the text takes at `size` points."""
     font = FontProperties(size=size, weight="bold" if bold else "normal")
-    across, _, _ = _renderer().get_text_width_height_descent(text, font, ismath=False)
+    across, _, _ = _renderer().get_text_width_height_descent(text, font, ismath=False)  # type: ignore[no-untyped-call]  # Matplotlib's own gap
     return float(across) / _POINTS
 
 
@@ -78,7 +78,7 @@ def _shortened(text: str, kept: int) -> str:
 
 @cache
 def _renderer() -> RendererAgg:
-    return RendererAgg(1, 1, _POINTS)
+    return RendererAgg(1, 1, _POINTS)  # type: ignore[no-untyped-call]  # Matplotlib's own gap
 
 
 @cache

@@ -1,8 +1,8 @@
 """Who solves a problem when each of two models draws k samples: both, one of them, or neither.
 
-P problems, K values of k. A problem is solved within k samples with the chance b(k) = pass@k of the base and t(k) of the
-tuned model, and the two draw independently, so the expected share of problems solved by the base alone is the mean of
-b(k) (1 - t(k)): unbiased, since both factors are. At k = n these are the sets of tables 4 and 5 of Yue et al. 2025
+P problems, K values of k. A problem is solved within k samples with the chance b(k) = pass@k of the base and t(k) of
+the tuned model, and the two draw independently, so the expected share of problems solved by the base alone is the mean
+of b(k) (1 - t(k)): unbiased, since both factors are. At k = n these are the sets of tables 4 and 5 of Yue et al. 2025
 (arXiv:2504.13837).
 """
 
