@@ -76,9 +76,9 @@ def test_problems_are_brought_into_one_order_and_unpaired_ones_refused_or_droppe
     found = arrange([base, fewer], drop_unpaired=True)
     assert found.left_out == ("p2",)
     assert found.panels[0].num_problems == 2
+    strange = replace(model("tuned"), tally=replace(turned, problem_ids=("a", "b", "c")))
     with pytest.raises(DataError, match="no problem is in all"):
-        other = replace(turned, problem_ids=("a", "b", "c"))
-        arrange([base, replace(model("tuned"), tally=other)], drop_unpaired=True)
+        arrange([base, strange], drop_unpaired=True)
 
 
 def test_settings_are_compared_with_the_first_of_them_and_not_with_the_base() -> None:

@@ -24,6 +24,7 @@ from kurve.tracking import (
     check_files,
     check_folder,
     check_status,
+    is_evaluation,
     now_ms,
     report_points,
 )
@@ -38,6 +39,8 @@ from mlflow_plugins.kurve.views import save_view, view_url
 
 EVALUATION_TAG = "kurve.evaluation"
 CURVE_POINTS = 320  # as many as MLflow's charts ask for; with more they leave out k = 2, 3, 4
+
+_PAGE = 1000  # runs a request
 
 _log = logging.getLogger(__name__)
 
@@ -203,18 +206,22 @@ class MlflowTracker:
         found: list[Run] = []
         token: str | None = None
         with self._talking("look runs up"):
-            while not found or token:
+            while True:
                 page = client.search_runs(
-                    [self._experiment_id], condition, order_by=["attributes.start_time ASC"], page_token=token
+                    [self._experiment_id],
+                    condition,
+                    order_by=["attributes.start_time ASC"],
+                    max_results=_PAGE,
+                    page_token=token,
                 )
                 found += page
-                token = page.token or None
-                if not page:
+                token = page.token
+                if not token:
                     break
         return [
             str(run.info.run_id)
             for run in found
-            if tags.items() <= run.data.tags.items() and describe.KIND_TAG not in run.data.tags
+            if tags.items() <= run.data.tags.items() and is_evaluation(run.data.tags)
         ]
 
     def registry(self) -> MlflowRegistry:

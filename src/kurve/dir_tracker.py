@@ -18,6 +18,7 @@ from kurve.tracking import (
     check_folder,
     check_status,
     finite,
+    is_evaluation,
     now_ms,
     report_points,
 )
@@ -150,7 +151,7 @@ class DirTracker:
             if state.get("status") != "FINISHED":
                 continue
             given = self.tags(folder.name)
-            if "kurve.kind" not in given and tags.items() <= given.items():
+            if is_evaluation(given) and tags.items() <= given.items():
                 started = state.get("started")
                 found.append((started if isinstance(started, int) else 0, folder.name))
         return [name for _, name in sorted(found)]

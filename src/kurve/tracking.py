@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from kurve.errors import RejectedError, TrackingError
 from kurve.types import Curve, Report
 
+_KINDS_OF_EVALUATIONS = ("", "base", "rlvr", "distill")  # the latter as users tag their own
 STATUSES = ("FINISHED", "FAILED", "KILLED")
 
 
@@ -353,6 +354,11 @@ def check_status(status: str) -> None:
     """Refuse a status that is none of FINISHED, FAILED and KILLED."""
     if status not in STATUSES:
         raise TrackingError(f"a run cannot end as {status!r}; it ends as one of {', '.join(STATUSES)}")
+
+
+def is_evaluation(tags: Mapping[str, str]) -> bool:
+    """Whether the run of these tags measured a model, rather than trained or compared some."""
+    return tags.get("kurve.kind", "") in _KINDS_OF_EVALUATIONS
 
 
 def now_ms() -> int:

@@ -21,7 +21,7 @@ from kurve.commands.plan import whole
 from kurve.commands.publishing import publish_files
 from kurve.errors import ConfigError, DataError
 from kurve.figures.drawn import csv_bytes
-from kurve.figures.files import drawn, save, write_whole
+from kurve.figures.files import save, write_whole
 from kurve.figures.panels import Style
 from kurve.tracking import RunInfo, Tracker
 
@@ -104,7 +104,7 @@ def _write(kind: Kind, made: Made, style: Style, folder: Path, output: Path | No
             write_whole(folder / name, data)
             files.append(folder / name)
         if output is not None and output.suffix.lower().removeprefix(".") in FORMATS and not output.is_dir():
-            write_whole(output, drawn(made.drawn.figure, output.suffix.lower().removeprefix(".")))
+            write_whole(output, (folder / f"{kind.name}{output.suffix.lower()}").read_bytes())
         elif output is not None:
             output.mkdir(parents=True, exist_ok=True)
             for file in files:
