@@ -30,6 +30,8 @@ LOCK_TIMEOUT = 120  # seconds; what is done under the lock takes well under one
 BACKGROUND_TIMEOUT = 20  # seconds for a request of a thread that tries again by itself
 
 _ARTIFACT_STORES = ("botocore", "boto3", "google", "azure")  # their clients are not installed everywhere
+# MLflow prints a link of its own to stdout when a run ends, and a bar for every file.
+_SILENCE = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "1", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 _TALKATIVE = ("mlflow", "mlflow.store.db.utils", "alembic", "urllib3")  # loggers
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _AUTH_CODES = {"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED"}
@@ -111,8 +113,7 @@ def talking(address: Address, action: str, *, timeout: int, retries: int, ask_us
         settings = {name: value for name, value in settings.items() if name not in os.environ}
     with ExitStack() as stack:
         stack.enter_context(errors_of(address, action))
-        # MLflow prints a link of its own to stdout when a run ends.
-        stack.enter_context(_environment(settings | {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "1"}))
+        stack.enter_context(_environment(settings | _SILENCE))
         stack.enter_context(_quiet())
         stack.enter_context(_turn(address))
         yield
@@ -125,7 +126,7 @@ def background() -> Iterator[None]:
     What `talking` would set for each call is set once here, so that a thread which logs beside a training does not
     write to the environment, which C libraries read at any time and without a lock.
     """
-    settings = _request_settings(BACKGROUND_TIMEOUT, 0) | {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "1"}
+    settings = _request_settings(BACKGROUND_TIMEOUT, 0) | _SILENCE
     with _environment(settings), _quiet():
         yield
 

@@ -24,6 +24,7 @@ from kurve.tracking import (
     check_files,
     check_folder,
     check_status,
+    is_evaluation,
     now_ms,
     report_points,
 )
@@ -38,6 +39,8 @@ from mlflow_plugins.kurve.views import save_view, view_url
 
 EVALUATION_TAG = "kurve.evaluation"
 CURVE_POINTS = 320  # as many as MLflow's charts ask for; with more they leave out k = 2, 3, 4
+
+_PAGE = 1000  # runs a request
 
 _log = logging.getLogger(__name__)
 
@@ -193,6 +196,33 @@ class MlflowTracker:
             )
         with self._talking(f"fetch a file of the run {run_id}"):
             return Path(client.download_artifacts(run_id, str(path), str(folder)))
+
+    def find_evaluations(self, tags: Mapping[str, str]) -> Sequence[str]:
+        """Finished runs of the experiment with all of these tags that are no training, comparison, study or figure."""
+        client = self._open()
+        # MLflow's filters cannot escape a quote: such a value is compared below only.
+        asked = [f"tags.`{key}` = '{value}'" for key, value in tags.items() if not re.search(r"['\"\\]", value)]
+        condition = " and ".join([*asked, "attributes.status = 'FINISHED'"])
+        found: list[Run] = []
+        token: str | None = None
+        with self._talking("look runs up"):
+            while True:
+                page = client.search_runs(
+                    [self._experiment_id],
+                    condition,
+                    order_by=["attributes.start_time ASC"],
+                    max_results=_PAGE,
+                    page_token=token,
+                )
+                found += page
+                token = page.token
+                if not token:
+                    break
+        return [
+            str(run.info.run_id)
+            for run in found
+            if tags.items() <= run.data.tags.items() and is_evaluation(run.data.tags)
+        ]
 
     def registry(self) -> MlflowRegistry:
         """The model registry of the same server or database."""

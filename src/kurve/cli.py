@@ -28,6 +28,7 @@ COMMANDS = {
     "review": "judge the reasoning of correct samples on a sheet or by a model, and measure CoT-pass@k",
     "compare": "what changed between a base and tuned models, problem by problem, with its uncertainty",
     "score": "how likely a model finds stored samples: perplexity, and its place among the base's own",
+    "figure": "draw a figure of the study from stored runs (kurve figure curves runs=...), with the numbers in it",
     "sync": "send what trainings could not send while their tracking server was away",
     "merge": "make one sample store of several shards or seeds",
     "list": "show what can be chosen (kurve list benchmark) and what is stored (kurve list samples)",
@@ -44,8 +45,9 @@ _EXAMPLES = {
     "train": {**_SAMPLED, "algorithm": "grpo"},
     "study": {"experiment": "countdown"},
 }
-_REFERENCES = {
+_REFERENCES = {  # settings of each command whose values are one text for Hydra, whatever characters they have
     "compare": ("base=", "tuned="),
+    "figure": ("runs=", "base=", "title=", "output="),
     "review": ("samples=", "sheet=", "judges="),
     "score": ("samples=", "base=", "reference="),
 }
@@ -93,17 +95,20 @@ def _dispatch(command: str, arguments: Sequence[str]) -> int:
         near = difflib.get_close_matches(command, COMMANDS, n=1)
         hint = f"did you mean 'kurve {near[0]}'?" if near else f"choose one of: {', '.join(COMMANDS)}"
         raise ConfigError(f"unknown command '{command}'; {hint}")
-    if command == "list":
+    if command == "list" or (command == "figure" and not arguments):
         from kurve.commands.list import main as list_main
 
-        return list_main(arguments)
+        return list_main(arguments if command == "list" else [command])
     return _run_hydra(command, _named(command, arguments))
 
 
 def _named(command: str, arguments: Sequence[str]) -> list[str]:
     """Words that a person copies, as the overrides that they mean: a path may hold `=`, a list of models commas."""
+    if command == "figure" and arguments and "=" not in arguments[0] and not arguments[0].startswith("-"):
+        arguments = [f"figure={arguments[0]}", *arguments[1:]]
     if command in _REFERENCES:
-        return [_quoted(word) if word.startswith(_REFERENCES[command]) else word for word in arguments]
+        quoted = ("figure=", *_REFERENCES[command])
+        return [_quoted(word) if word.startswith(quoted) else word for word in arguments]
     if command != "sync" or not arguments or arguments[0].startswith("-"):
         return list(arguments)
     first, *rest = arguments

@@ -28,7 +28,7 @@ from kurve.metrics.paired import (
     overall,
     paired_difference,
 )
-from kurve.metrics.passk import Floats, Ints, high_variance, log_spaced, pass_at_k_per_problem
+from kurve.metrics.passk import high_variance, log_spaced, pass_at_k_of
 from kurve.metrics.power import Settling, settling
 from kurve.metrics.seeds import SeedEffect, seed_effect
 from kurve.types import Curve, Tally
@@ -93,7 +93,7 @@ def compare(
     k = headline_k(base, tuned)
     fewest = int(min(base.reach.min(), tuned.reach.min()))
     ks = np.union1d(log_spaced(fewest, MOST_KS), [k])
-    before, after = _table(base, ks), _table(tuned, ks)
+    before, after = pass_at_k_of(base, ks), pass_at_k_of(tuned, ks)
     difference = paired_difference(before, after, ks, rng, confidence=confidence, draws=draws)
     ranges = k_ranges(difference)
 
@@ -136,7 +136,7 @@ def seed_effects(
     pairs = [paired(base, one, names=(names[0], name)) for one, name in zip(seeds, names[1:], strict=True)]
     k = min(headline_k(*pair) for pair in pairs)
     ks = np.array(sorted({1, k}))
-    tables = [_table(after, ks) - _table(before, ks) for before, after in pairs]
+    tables = [pass_at_k_of(after, ks) - pass_at_k_of(before, ks) for before, after in pairs]
     cube = np.stack(tables)  # [S, P, K]
     return tuple((int(one), seed_effect(cube[:, :, place], confidence=confidence)) for place, one in enumerate(ks))
 
@@ -199,7 +199,7 @@ def pass_at_k_curve(tally: Tally, rng: np.random.Generator, *, confidence: float
     """
     _check(tally, "the model")
     ks = log_spaced(int(tally.reach.min()))
-    values = _table(tally, ks)
+    values = pass_at_k_of(tally, ks)
     low, high = mean_band(values, rng, confidence=confidence, draws=draws)
     unsure = high_variance(tally.reach, ks)
     return Curve("pass_at_k", ks, values.mean(axis=0), low, high, unsure, confidence)
@@ -259,11 +259,6 @@ def _rows(tally: Tally, rows: NDArray[np.intp]) -> Tally:
         tally.num_errors[rows],
         None if tally.largest_k is None else tally.largest_k[rows],
     )
-
-
-def _table(tally: Tally, ks: Ints) -> Floats:
-    """pass@k of each problem, [P, K]."""
-    return pass_at_k_per_problem(tally.num_samples, tally.num_correct, ks, largest_k=tally.largest_k)
 
 
 def _check(tally: Tally, name: str) -> None:

@@ -18,6 +18,7 @@ from kurve.tracking import (
     check_folder,
     check_status,
     finite,
+    is_evaluation,
     now_ms,
     report_points,
 )
@@ -141,6 +142,19 @@ class DirTracker:
         if not path.is_file():
             raise TrackingError(f"the run {run_id} in {self._root} kept no file {file}; is it an evaluation's run?")
         return path
+
+    def find_evaluations(self, tags: Mapping[str, str]) -> Sequence[str]:
+        """The folders of finished evaluations whose `tags.json` has all of these."""
+        found = []
+        for folder in self._root.iterdir() if self._root.is_dir() else ():
+            state = _read_state(folder)
+            if state.get("status") != "FINISHED":
+                continue
+            given = self.tags(folder.name)
+            if is_evaluation(given) and tags.items() <= given.items():
+                started = state.get("started")
+                found.append((started if isinstance(started, int) else 0, folder.name))
+        return [name for _, name in sorted(found)]
 
     def registry(self) -> Registry | None:
         """None: files keep no registry; a training's folder says where its model is."""

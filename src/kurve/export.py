@@ -13,7 +13,7 @@ import io
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from kurve.observations import plain
 from kurve.store import fingerprint
 from kurve.types import Curve, Report, Table, Tally
 
+REPORT = "report.json"
 WHOLE_CURVE = 10_000  # k up to which curve.json holds every value: 200 kB
 
 
@@ -45,7 +46,7 @@ def write_files(report: Report, folder: Path) -> list[Path]:
         "counts.parquet": _counts_parquet(report.tally),
         "counts.jsonl": counts,
         **{f"{table.name}.json": _json(_split(table)) for table in report.tables},
-        "report.json": _json(_summary(report, hashlib.sha256(counts).hexdigest()), indent=1),
+        REPORT: _json(_summary(report, hashlib.sha256(counts).hexdigest()), indent=1),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,6 +82,28 @@ def read_counts(path: Path) -> Tally:
     largest_k = None if largest is None else np.asarray(largest, dtype=np.int64)
     n, c, errors = (np.asarray(counts, dtype=np.int64) for counts in (n, c, errors))
     return Tally(tuple(ids), n, c, errors, largest_k)
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a report says of its evaluation; empty and None where it does not."""
+
+    model: str = ""
+    benchmark: str = ""
+    temperature: float | None = None
+
+
+def read_about(path: Path) -> About:
+    """What a report.json says of its evaluation; nothing where there is none, as beside counts of another tool."""
+    try:
+        document = json.loads(path.read_bytes())
+        spec = document.get("spec") or {}
+        temperature = spec.get("temperature")
+        if isinstance(temperature, bool) or not isinstance(temperature, int | float):
+            temperature = None
+        return About(str(document.get("model") or ""), str(document.get("benchmark") or ""), temperature)
+    except (OSError, ValueError, AttributeError):
+        return About()
 
 
 def _whole_curve(report: Report) -> dict[str, object]:

@@ -27,7 +27,7 @@ from kurve.metrics.efficiency import HEADLINE_K
 from kurve.metrics.extrapolation import beyond_n
 from kurve.metrics.likelihood import perplexity
 from kurve.metrics.measured import Measured
-from kurve.metrics.passk import high_variance, log_spaced, pass_at_k_per_problem
+from kurve.metrics.passk import high_variance, log_spaced, pass_at_k_of
 from kurve.observations import DrawnSamples, JudgedSamples, gold_text, preview_plan, shortened, tally
 from kurve.responses import Gathered
 from kurve.types import (
@@ -201,7 +201,7 @@ def _pass_at_k(counts: Tally, settings: ReportSettings, rng: np.random.Generator
     fewest = int(counts.reach.min())
     headline = {1, min(HEADLINE_K, fewest)} | {k for k in settings.ks or () if k <= fewest}
     ks = np.union1d(log_spaced(fewest), np.array(sorted(headline)))
-    values = pass_at_k_per_problem(counts.num_samples, counts.num_correct, ks, largest_k=counts.largest_k)
+    values = pass_at_k_of(counts, ks)
     low, high = mean_band(values, rng, confidence=settings.confidence, draws=settings.draws)
     estimates = {
         k: mean_interval(values[:, int(np.searchsorted(ks, k))], confidence=settings.confidence)

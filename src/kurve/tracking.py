@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from kurve.errors import RejectedError, TrackingError
 from kurve.types import Curve, Report
 
+_KINDS_OF_EVALUATIONS = ("", "base", "rlvr", "distill")  # the latter as users tag their own
 STATUSES = ("FINISHED", "FAILED", "KILLED")
 
 
@@ -186,6 +187,13 @@ class Tracker(Protocol):
             TrackingError: there is no such run or file, or the destination cannot be reached.
         """
 
+    def find_evaluations(self, tags: Mapping[str, str]) -> Sequence[str]:
+        """Ids of the finished evaluations with all of these tags, the earliest first.
+
+        Raises:
+            TrackingError: the destination cannot be reached.
+        """
+
     def registry(self) -> Registry | None:
         """Where trained models are registered beside the runs; None for a tracker that keeps no registry."""
 
@@ -243,6 +251,10 @@ class NullTracker:
     def fetch(self, run_id: str, file: str, folder: Path) -> Path:
         """Refuse: no run was ever kept."""
         raise TrackingError(f"tracker=none keeps no runs, so there is no run {run_id!r}; name the tracker that has it")
+
+    def find_evaluations(self, tags: Mapping[str, str]) -> Sequence[str]:
+        """Refuse: no run was ever kept."""
+        raise TrackingError("tracker=none keeps no runs, so none has a tag; name the tracker that has them")
 
     def registry(self) -> Registry | None:
         """None: models are kept nowhere."""
@@ -342,6 +354,11 @@ def check_status(status: str) -> None:
     """Refuse a status that is none of FINISHED, FAILED and KILLED."""
     if status not in STATUSES:
         raise TrackingError(f"a run cannot end as {status!r}; it ends as one of {', '.join(STATUSES)}")
+
+
+def is_evaluation(tags: Mapping[str, str]) -> bool:
+    """Whether the run of these tags measured a model, rather than trained or compared some."""
+    return tags.get("kurve.kind", "") in _KINDS_OF_EVALUATIONS
 
 
 def now_ms() -> int:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -83,6 +84,27 @@ def test_a_finished_evaluation_is_found_and_a_new_run_only_made_when_asked(serve
     third.finish("KILLED")
     assert not MlflowTracker(uri=server.uri, experiment="found").start(run_info())  # the finished one counts
     assert MlflowTracker(uri=server.uri, experiment="found").start(run_info("another-key"))
+
+
+def test_finished_evaluations_are_found_by_their_tags_page_by_page(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlflow_plugins.kurve.tracker._PAGE", 1)
+    tracker, runs = MlflowTracker(uri=server.uri, experiment="tagged"), []
+    for number, (tags, status) in enumerate(
+        [
+            ({"kurve.study": "it's"}, "FINISHED"), ({"kurve.study": "it's"}, "FAILED"),
+            ({"kurve.study": "it's", "kurve.kind": "comparison"}, "FINISHED"), ({"kurve.study": "s2"}, "FINISHED"),
+            ({"kurve.study": "it's", "kurve.role": "base"}, "FINISHED"),
+        ]
+    ):  # fmt: skip
+        tracker.start(dataclasses.replace(run_info(f"tagged{number}"), tags=tags))
+        tracker.finish(status)
+        runs.append(tracker.run_id)
+    assert tracker.find_evaluations({"kurve.study": "it's"}) == [runs[0], runs[4]]
+    assert tracker.find_evaluations({"kurve.study": "it's", "kurve.role": "base"}) == [runs[4]]
+    assert tracker.find_evaluations({"kurve.study": "s2"}) == [runs[3]]
+    assert tracker.find_evaluations({"kurve.study": "s3"}) == []
 
 
 @pytest.mark.parametrize("status", ["FAILED", "KILLED", None])

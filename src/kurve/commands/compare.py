@@ -14,7 +14,8 @@ from kurve.commands import provenance
 from kurve.commands.build import build
 from kurve.commands.compared import Compared, Counted, compare_all, comparison_settings
 from kurve.commands.guessing import guess_filter
-from kurve.commands.references import Found, find
+from kurve.commands.publishing import publish_files
+from kurve.commands.references import Found, find, listed
 from kurve.commands.verdicts import show_verdicts
 from kurve.comparison import Comparison, in_words, paired, restricted, shared_problems, supports
 from kurve.errors import ConfigError, DataError
@@ -51,7 +52,7 @@ def main(cfg: DictConfig) -> None:
     compared = dataclasses.replace(compared, guesses=guesses)
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     files = _write(compared, run_dir / FOLDER, output)
-    _publish(cfg, found, compared, files, tracker)
+    publish_files(tracker, _run_info(cfg, found, compared), files, FOLDER, points=compared.points())
     _show(compared, left_out, tracker, [output or files[0], *files[1:]])
 
 
@@ -70,8 +71,7 @@ def _output(cfg: DictConfig) -> Path | None:
 
 def _found(cfg: DictConfig, tracker: Tracker) -> list[Found]:
     """The base, then every tuned model."""
-    given = cfg.tuned if isinstance(cfg.tuned, ListConfig) else str(cfg.tuned).split(",")
-    references = [("base", str(cfg.base)), *(("tuned", str(one).strip()) for one in given)]
+    references = [("base", str(cfg.base)), *(("tuned", one) for one in listed(cfg.tuned))]
     return [find(cfg, key, reference, tracker) for key, reference in references]
 
 
@@ -132,20 +132,6 @@ def _write(compared: Compared, folder: Path, output: Path | None) -> list[Path]:
     except OSError as error:
         raise DataError(f"cannot write the comparison: {error}; make room or name another place") from error
     return files
-
-
-def _publish(
-    cfg: DictConfig, found: Sequence[Found], compared: Compared, files: Sequence[Path], tracker: Tracker
-) -> None:
-    if not tracker.start(_run_info(cfg, found, compared)):
-        return
-    try:
-        tracker.log_files(files, FOLDER)
-        tracker.log_points(compared.points())
-    except BaseException:
-        tracker.finish("FAILED")
-        raise
-    tracker.finish("FINISHED")
 
 
 def _run_info(cfg: DictConfig, found: Sequence[Found], compared: Compared) -> RunInfo:

@@ -14,6 +14,7 @@ from kurve.errors import ConfigError
 from kurve.store import list_stores
 
 STORED = "samples"
+FIGURES = "figure"
 PIPED_WIDTH = 1000  # columns: rows stay whole for grep and cut
 
 
@@ -24,16 +25,19 @@ def main(arguments: Sequence[str]) -> int:
     if not console.is_terminal:
         console = Console(highlight=False, width=PIPED_WIDTH)
     if not arguments or arguments[0] in ("-h", "--help"):
-        console.print(Text(f"usage: kurve list <{'|'.join([*groups, STORED])}> [folder of the samples]"))
+        console.print(Text(f"usage: kurve list <{'|'.join([*groups, FIGURES, STORED])}> [folder of the samples]"))
         return 0
     name, *rest = arguments
     if name == STORED:
         console.print(_stores(Path(rest[0]) if rest else _default_root()))
+    elif name == FIGURES:
+        console.print(_figures())
     elif name in groups:
         console.print(_options(groups[name], name))
     else:
-        near = difflib.get_close_matches(name, [*groups, STORED], n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"choose one of: {', '.join([*groups, STORED])}"
+        known = [*groups, FIGURES, STORED]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"choose one of: {', '.join(known)}"
         raise ConfigError(f"there is no group '{name}' to list; {hint}")
     return 0
 
@@ -60,6 +64,19 @@ def _options(group: Traversable, name: str) -> Table:
     for entry in sorted(group.iterdir(), key=lambda entry: entry.name):
         if entry.name.endswith(".yaml"):
             table.add_row(Text(entry.name.removesuffix(".yaml")), Text(_header(entry.read_text(encoding="utf-8"))))
+    return table
+
+
+def _figures() -> Table:
+    from kurve.commands.figure_kinds import KINDS
+
+    table = Table(title="kurve figure ... runs=<ref>,<ref>", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table.add_column("figure", style="bold", no_wrap=True)
+    table.add_column("in the paper", overflow="fold")
+    table.add_column("what it shows", overflow="fold")
+    table.add_column("needs", overflow="fold")
+    for kind in KINDS:
+        table.add_row(Text(kind.name), Text(", ".join(kind.aliases)), Text(kind.shows), Text(kind.needs))
     return table
 
 

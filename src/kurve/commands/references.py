@@ -3,20 +3,20 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from kurve.commands.compared import Counted
 from kurve.commands.stopping import adaptive_tally, is_adaptive, stored_rule
-from kurve.commands.stored import find_store
+from kurve.commands.stored import find_store, stored_config
 from kurve.counts_file import SUFFIXES, read_counts_file
 from kurve.errors import ConfigError, DataError, TrackingError
-from kurve.export import read_counts
+from kurve.export import REPORT, read_about, read_counts
 from kurve.store import SampleStore, VerdictStore
 from kurve.store.listing import list_verdicts
 from kurve.tracking import Tracker
@@ -39,6 +39,8 @@ class Found:
     source: str  # file, folder or run, absolute
     benchmark: str = ""  # where it is known
     run_id: str = ""  # of the evaluation's run, where it has one
+    tags: Mapping[str, str] = field(default_factory=dict)  # of the run, or those that a store was drawn with
+    temperature: float | None = None  # of the samples, where it is known
 
 
 def find(cfg: DictConfig, key: str, reference: str, tracker: Tracker) -> Found:
@@ -73,6 +75,12 @@ def find(cfg: DictConfig, key: str, reference: str, tracker: Tracker) -> Found:
     return _run(key, reference, tracker)
 
 
+def listed(value: object) -> list[str]:
+    """The references of a setting: a list, or several with commas between them."""
+    given = list(value) if isinstance(value, ListConfig) else str(value).split(",")
+    return [str(one).strip() for one in given]
+
+
 def _read_file(key: str, path: Path) -> Tally:
     if not path.name.lower().endswith(SUFFIXES):
         raise ConfigError(f"{key}={path} is a file of another kind; expected {_KINDS}")
@@ -91,7 +99,9 @@ def _folder(cfg: DictConfig, key: str, folder: Path) -> Found:
     """A report's folder, a run's folder with a report in it, or a store."""
     for place in (folder, folder / "report", folder / "artifacts"):
         if (place / COUNTS).is_file():
-            return Found(Counted(folder.name, read_counts(place / COUNTS)), str(place / COUNTS))
+            about = read_about(place / REPORT)
+            counted = Counted(about.model or folder.name, read_counts(place / COUNTS))
+            return Found(counted, str(place / COUNTS), about.benchmark, temperature=about.temperature)
     try:
         return _store(cfg, find_store(cfg, str(folder)))
     except ConfigError as error:
@@ -102,11 +112,27 @@ def _store(cfg: DictConfig, folder: Path) -> Found:
     """The counts of a store by one set of verdicts."""
     with SampleStore.open_folder(folder) as store:
         ids = list(store.counts())
-        name = one_verdict_set(folder, cfg.get("verdicts"))  # only `compare` has it
-        with VerdictStore.open(store, name, read_only=True) as verdicts:
+        verifier = one_verdict_set(folder, cfg.get("verdicts"))  # only `compare` has it
+        with VerdictStore.open(store, verifier, read_only=True) as verdicts:
             counts = _stored_counts(store, verdicts, ids)
-        name = Path(store.spec.model).name or store.spec.model
-        return Found(Counted(name, counts), str(folder), benchmark=store.spec.benchmark)
+        name, tags = _drawn_as(folder)
+        return Found(
+            Counted(name or Path(store.spec.model).name or store.spec.model, counts),
+            str(folder),
+            benchmark=store.spec.benchmark,
+            tags=tags,
+            temperature=store.spec.temperature,
+        )
+
+
+def _drawn_as(folder: Path) -> tuple[str, dict[str, str]]:
+    """What the evaluation that drew the samples called its model, and its tags."""
+    config = stored_config(folder)
+    if config is None:
+        return "", {}
+    tags = OmegaConf.select(config, "tags", default=None) or {}
+    given = {f"kurve.{key}": str(value) for key, value in tags.items() if value is not None}
+    return str(OmegaConf.select(config, "model.name", default=None) or ""), given
 
 
 def _stored_counts(store: SampleStore, verdicts: VerdictStore, ids: Sequence[str]) -> Tally:
@@ -168,4 +194,4 @@ def _run(key: str, run_id: str, tracker: Tracker) -> Found:
     except TrackingError as error:
         raise ConfigError(f"{key}={run_id}: {error}. Expected {_KINDS}") from error
     name = tags.get("kurve.model", run_id[:8])
-    return Found(Counted(name, tally), f"run {run_id}", tags.get("kurve.benchmark", ""), run_id)
+    return Found(Counted(name, tally), f"run {run_id}", tags.get("kurve.benchmark", ""), run_id, tags)

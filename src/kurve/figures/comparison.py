@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from kurve.errors import MetricError
-from kurve.figures.style import COLOURS, DASHES, GREY, drawable, log2_axis, shade_high_variance
+from kurve.figures.style import COLOURS, DASHES, GREY, drawable, log2_axis, points, shade_high_variance
 from kurve.metrics.paired import PairedDifference
 from kurve.types import Curve
 
@@ -82,7 +82,7 @@ def _frame(above: Axes, below: Axes, models: Sequence[Compared], pairs: Sequence
     room = _ROOM * (highest - lowest)
     below.set_ylim(lowest - room, highest + room)
     below.axhline(0.0, color="#000000", linewidth=0.8, zorder=1)
-    below.yaxis.set_major_formatter(FuncFormatter(_points))
+    below.yaxis.set_major_formatter(FuncFormatter(points))
     below.set_ylabel("difference to the base (points)")
     below.set_xlabel("k (samples per problem)")
 
@@ -93,8 +93,3 @@ def _caption(axes: Axes, title: str, pairs: Sequence[PairedDifference]) -> None:
     line = f"{count:,} problem{'s' if count != 1 else ''}   n = {fewest:,}   {band}"
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold", pad=20, parse_math=False)
     axes.text(0, 1.02, line, transform=axes.transAxes, fontsize=8.5, color=GREY, va="bottom", parse_math=False)
-
-
-def _points(value: float, _position: int | None) -> str:
-    points = f"{100 * value:+.3g}".replace("-", "\u2212")
-    return "0" if value == 0 else points

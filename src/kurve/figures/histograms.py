@@ -37,7 +37,7 @@ def accuracy_figure(reports: Sequence[Report]) -> Figure:
         handles.append(bars.patches[0])
         if len(histograms) == 1:
             axes.bar_label(bars, labels=[f"{count:,}" if count else "" for count in histogram.counts], fontsize=8)
-    axes.set_xticks(places, _bin_labels(histograms[0].edges), fontsize=7.5)
+    axes.set_xticks(places, bin_labels(histograms[0].edges), fontsize=7.5)
     axes.set_xlabel("share of a problem's samples that is correct (pass@1)")
     if as_share:
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -50,13 +50,14 @@ def accuracy_figure(reports: Sequence[Report]) -> Figure:
     return figure
 
 
+def bin_labels(edges: Iterable[float]) -> list[str]:
+    """What each bin of an accuracy histogram holds, in per cent."""
+    texts = [f"{100 * edge:g}" for edge in edges]
+    return [f"{left} %" if left == right else f"{left}–{right}" for left, right in pairwise(texts)]
+
+
 def _accuracy(report: Report) -> Histogram:
     for histogram in report.histograms:
         if histogram.name == "accuracy":
             return histogram
     raise MetricError(f"the report on {report.benchmark} holds no histogram named accuracy")
-
-
-def _bin_labels(edges: Iterable[float]) -> list[str]:
-    texts = [f"{100 * edge:g}" for edge in edges]
-    return [f"{left} %" if left == right else f"{left}–{right}" for left, right in pairwise(texts)]

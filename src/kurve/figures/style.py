@@ -15,6 +15,8 @@ from kurve.types import Report
 # Okabe and Ito's colours, told apart by colour-blind readers; the dashes serve a grey print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("solid", "dashed", "dashdot")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # 7 and 3 have no common divisor: 21 looks that differ without colour
+HATCHES = ("", "////", "....", "xxxx", "----", "++++", "oooo")
 GREY = "#666666"
 _MOST_TICKS = 11
 
@@ -32,12 +34,12 @@ def empty_figure() -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def log2_axis(axes: Axes, largest: int) -> None:
-    """k from 1 to `largest` along x, in powers of two."""
+def log2_axis(axes: Axes, largest: int, *, ticks: int = _MOST_TICKS) -> None:
+    """k from 1 to `largest` along x, in powers of two, of which about `ticks` are written."""
     octaves = max(1.0, np.log2(largest))
     axes.set_xscale("log", base=2)
     axes.set_xlim(2 ** (-0.02 * octaves), largest * 2 ** (0.02 * octaves))
-    axes.xaxis.set_major_locator(FixedLocator(_ticks(largest)))
+    axes.xaxis.set_major_locator(FixedLocator(_ticks(largest, ticks)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda k, _: f"{round(k):,}"))
 
@@ -58,6 +60,16 @@ def shade_high_variance(axes: Axes, n: int, *, named: bool = True) -> None:
             ha="center",
             va="bottom",
         )
+
+
+def percent(value: float, _position: int | None = None) -> str:
+    """A fraction in per cent, with as few digits as tell it."""
+    return f"{100 * value:.3g}%".replace("-", "\u2212")
+
+
+def points(value: float, _position: int | None = None) -> str:
+    """A difference of fractions as signed percentage points."""
+    return "0" if abs(value) < 1e-9 else f"{100 * value:+.3g}".replace("-", "\u2212")
 
 
 def describe(axes: Axes, reports: Sequence[Report], *, extra: str = "") -> None:
@@ -134,10 +146,10 @@ def _fitted(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit // 2 - 1]}…{text[-(limit // 2) :]}"
 
 
-def _ticks(largest: int) -> list[int]:
+def _ticks(largest: int, most: int) -> list[int]:
     """Powers of two, every second or third if there are many, and the largest k where it has room."""
     octaves = largest.bit_length() - 1
-    step = octaves // _MOST_TICKS + 1
+    step = octaves // most + 1
     ticks = [2**i for i in range(0, octaves + 1, step)]
     if np.log2(largest / ticks[-1]) > 0.6 * step:
         ticks.append(largest)

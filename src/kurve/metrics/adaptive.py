@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kurve.errors import MetricError
-from kurve.metrics.passk import Floats, Ints, pass_at_k_per_problem
+from kurve.metrics.passk import Floats, Ints, pass_at_k_of
 from kurve.types import StoppingRule, Tally
 
 FAILED = -1  # a result: its judgement failed, so it is neither a success nor a failure
@@ -135,7 +135,7 @@ def expected(probability: ArrayLike, rule: StoppingRule, ks: ArrayLike) -> Expec
     n, c = _ends(checked_rule(rule))
     ids = tuple(map(str, range(n.size)))
     counts = unbiased_tally(Tally(ids, n, c, np.zeros_like(n)), rule)
-    values = pass_at_k_per_problem(counts.num_samples, counts.num_correct, ks, largest_k=counts.largest_k)
+    values = pass_at_k_of(counts, ks)
     centre = values.mean(axis=0)  # so that the variance is no difference of large numbers
     step = max(1, _CELLS // n.size)
     blocks = [_end_probabilities(p[start : start + step], n, c, rule) for start in range(0, p.size, step)]

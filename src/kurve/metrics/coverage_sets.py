@@ -151,7 +151,7 @@ def empirical_support(tally: Tally) -> float:
     """The success probability that a problem without a correct sample may still have, at the smallest n; see
     `support_threshold`.
     """
-    return support_threshold(int(tally.num_samples.min()))
+    return support_threshold(int(tally.reach.min()))
 
 
 def _null(tally: Tally) -> SplitHalf | None:

@@ -2,7 +2,7 @@
 
 from kurve.metrics.bootstrap import Estimate
 from kurve.metrics.paired import difference_interval
-from kurve.metrics.passk import pass_at_k_per_problem
+from kurve.metrics.passk import pass_at_k_of
 from kurve.types import Tally
 
 HEADLINE_K = 256  # of the efficiency gap in Yue et al. 2025; the largest k if n is smaller
@@ -23,8 +23,8 @@ def delta_se(base: Tally, tuned: Tally, k: int, *, confidence: float = 0.95) -> 
     Raises:
         MetricError: a k above what the base allows, or bad counts as in `pass_at_k`.
     """
-    before = pass_at_k_per_problem(base.num_samples, base.num_correct, [k], largest_k=base.largest_k)[:, 0]
-    after = pass_at_k_per_problem(tuned.num_samples, tuned.num_correct, [1])[:, 0]
+    before = pass_at_k_of(base, [k])[:, 0]
+    after = pass_at_k_of(tuned, [1])[:, 0]
     return difference_interval(before - after, confidence=confidence)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kurve.errors import MetricError
+from kurve.types import Tally
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
@@ -57,6 +58,15 @@ def pass_at_k(num_samples: ArrayLike, num_correct: ArrayLike, *, largest_k: Arra
     total[0] = np.mean(c / n)
     curve: Floats = np.minimum(np.maximum.accumulate(total), 1.0)  # rounding must not make a curve fall
     return curve
+
+
+def pass_at_k_of(tally: Tally, ks: ArrayLike) -> Floats:
+    """Unbiased pass@k of each problem of a tally, however its number of samples came about, fractions, [P, K].
+
+    Raises:
+        MetricError: as `pass_at_k_per_problem`.
+    """
+    return pass_at_k_per_problem(tally.num_samples, tally.num_correct, ks, largest_k=tally.largest_k)
 
 
 def pass_at_k_per_problem(

@@ -13,7 +13,7 @@ import numpy as np
 
 from kurve.errors import MetricError
 from kurve.metrics.bootstrap import CONSTANT, normal_quantile
-from kurve.metrics.passk import Floats, pass_at_k_per_problem, sampling_variance
+from kurve.metrics.passk import Floats, pass_at_k_of, sampling_variance
 from kurve.types import Tally
 
 POWER = 0.8  # usual chance of finding what is there
@@ -49,8 +49,8 @@ def settling(base: Tally, tuned: Tally, k: int, *, confidence: float = 0.95, pow
     if not 0 < power < 1:
         raise MetricError(f"power must lie between 0 and 1, got {power}; {POWER} is usual")
     reach = normal_quantile(confidence) + NormalDist().inv_cdf(power)
-    before = pass_at_k_per_problem(base.num_samples, base.num_correct, [k], largest_k=base.largest_k)[:, 0]
-    after = pass_at_k_per_problem(tuned.num_samples, tuned.num_correct, [k], largest_k=tuned.largest_k)[:, 0]
+    before = pass_at_k_of(base, [k])[:, 0]
+    after = pass_at_k_of(tuned, [k])[:, 0]
     differences = after - before
     num_problems, seen = differences.size, float(differences.mean())
     if num_problems == 1:

@@ -1,0 +1,29 @@
+"""Files and numbers that a command made of finished runs, as a run of their own."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from kurve.tracking import RunInfo, TimedPoint, Tracker
+
+
+def publish_files(
+    tracker: Tracker, run: RunInfo, files: Sequence[Path], folder: str, *, points: Sequence[TimedPoint] = ()
+) -> bool:
+    """Keep the files and points with the run, unless a finished run of the same key has them.
+
+    Returns:
+        Whether they were logged now.
+
+    Raises:
+        TrackingError: the tracker cannot be reached; the same call later does the rest.
+    """
+    if not tracker.start(run):
+        return False
+    try:
+        tracker.log_files(files, folder)
+        tracker.log_points(points)
+    except BaseException:
+        tracker.finish("FAILED")
+        raise
+    tracker.finish("FINISHED")
+    return True
