@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kurve.errors import MetricError
 from kurve.metrics.bootstrap import mean_band
 from kurve.metrics.passk import Floats, Ints, checked_ks, fail_at_k_per_problem, pass_at_k_of
 from kurve.types import Tally
