@@ -17,15 +17,15 @@ def config(adaptive: object, num_samples: object = 64, role: str | None = None) 
 def test_a_target_alone_stands_for_its_defaults() -> None:
     assert stopping_rule(config(None)) is None
     assert stopping_rule(OmegaConf.create({"sampling": {}, "num_samples": 8})) is None
-    assert stopping_rule(config("pass_at_k", 256)) == StoppingRule(32, 2, 256)
-    assert stopping_rule(config("pass_at_k", 1024)) == StoppingRule(32, 5, 1024)
+    assert stopping_rule(config("pass_at_k", 256)) == StoppingRule(24, 2, 256)
+    assert stopping_rule(config("pass_at_k", 1024)) == StoppingRule(24, 5, 1024)
     assert stopping_rule(config("pass_at_k", 8)) == StoppingRule(8, 2, 8)
     assert stopping_rule(config({"target": "pass_at_k", "k": 64, "least": 4}, 128)) == StoppingRule(4, 3, 128)
-    assert stopping_rule(config({"target": "pass_at_k", "successes": 7, "k": None}, 128)) == StoppingRule(32, 7, 128)
+    assert stopping_rule(config({"target": "pass_at_k", "successes": 7, "k": None}, 128)) == StoppingRule(24, 7, 128)
 
 
 def test_delta_se_needs_pass_at_k_of_the_base_and_pass_at_1_of_the_others() -> None:
-    assert stopping_rule(config("delta_se", 256, "base")) == StoppingRule(32, 2, 256)
+    assert stopping_rule(config("delta_se", 256, "base")) == StoppingRule(24, 2, 256)
     for role in ("tuned", "distilled"):
         rule = stopping_rule(config({"target": "delta_se", "least": 16}, 256, role))
         assert rule is not None

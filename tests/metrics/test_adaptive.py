@@ -5,6 +5,7 @@ from math import comb
 import numpy as np
 import pytest
 
+from benchmarks.bench_adaptive import GOAL, NAMED, bias, saving
 from kurve.errors import MetricError
 from kurve.metrics.adaptive import (
     FAILED,
@@ -203,3 +204,17 @@ def test_default_successes_sample_a_problem_of_one_in_k_about_as_long_as_a_fixed
     for most in (256, 512, 1024):
         rule = StoppingRule(32, default_successes(256, most), most)
         assert expected([1 / 256], rule, [1]).num_samples[0] > 0.8 * most
+
+
+def test_delta_se_takes_at_most_40_percent_of_the_samples_at_the_same_width() -> None:
+    for name in NAMED:
+        one = saving(name, 256, 256, num_problems=300)
+        assert one.both <= GOAL
+        assert one.width < 1.03
+        assert one.base < 0.7
+
+
+def test_a_simulation_is_unbiased_where_counting_all_samples_is_not() -> None:
+    naive, ours, error = bias("AIME-like", [4, 32], repeats=60, num_problems=300)
+    assert np.all(naive > 0.01)
+    assert np.all(np.abs(ours) < 4 * error)

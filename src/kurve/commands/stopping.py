@@ -21,7 +21,7 @@ from kurve.types import StoppingRule, Tally
 
 DESIGN = "adaptive.json"  # in the store's folder, once it was drawn from adaptively
 TARGETS = ("delta_se", "pass_at_k")
-_LEAST = 32  # samples of every problem: enough for pass@1, whose noise is small beside the spread between problems
+_LEAST = 24  # samples of every problem: enough for pass@1, whose noise is small beside the spread between problems
 _KEYS = ("target", "k", "successes", "least")
 _FORMAT = 1
 
@@ -142,7 +142,7 @@ def _settings(given: Any) -> dict[str, Any]:
     if not isinstance(settings, dict) or settings.get("target") not in TARGETS:
         raise ConfigError(
             f"sampling.adaptive is {given!r}; expected {' or '.join(TARGETS)}, or "
-            "{target: pass_at_k, k: 256, successes: 3, least: 32} with any of k, successes and least, or null"
+            "{target: pass_at_k, k: 256, successes: 3, least: 24} with any of k, successes and least, or null"
         )
     unknown = [str(key) for key in settings if key not in _KEYS]
     if unknown:
