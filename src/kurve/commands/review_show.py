@@ -69,9 +69,7 @@ def _words(one: Reviewed, settings: ReviewSettings, choice: Choice) -> list[str]
     lines = [f"\n{one.source.correct.model} on {one.source.benchmark}", *_table(numbers, settings)]
     if result.sound_share is not None:
         share = result.sound_share
-        lines.append(
-            f"  of a reviewed problem's correct samples {share.value:.1%} are sound [{share.low:.1%}, {share.high:.1%}]"
-        )
+        lines.append(f"  of a problem's judged samples {share.value:.1%} are sound [{share.low:.1%}, {share.high:.1%}]")
     lines.append(
         f"  reviewed: {int(counts.reviewed.sum())} problems ({choice.accuracy_words}) with {correct} correct samples: "
         f"{counts.num_sound.sum()} sound, {counts.num_unsound.sum()} unsound by {settings.rule} of "

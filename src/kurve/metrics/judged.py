@@ -15,7 +15,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from kurve.errors import MetricError
-from kurve.metrics.bootstrap import mean_band, normal_quantile, student_quantile, suprema
+from kurve.metrics.bootstrap import (
+    Estimate,
+    mean_band,
+    mean_interval,
+    normal_quantile,
+    student_quantile,
+    suprema,
+)
 from kurve.metrics.passk import Floats, Ints, checked_ks, pass_at_k_per_problem
 
 SOUND, UNSOUND, UNDECIDED, NONE = 1, 0, -1, -2  # a verdict; NONE: this judge gave none on the sample
@@ -90,26 +97,30 @@ def rulings(verdicts: ArrayLike, rule: str) -> NDArray[np.int8]:
 
 
 def sound_shares(counts: JudgedCounts) -> Floats:
-    """Estimated share of sound samples among the correct ones of each problem that is under review, [reviewed].
+    """Share of sound samples among those ruled on, of each problem that has a ruling; fractions, [problems ruled on].
 
-    Problems without a ruling get the prior's centre. Fractions; a problem without a correct sample is no part of it.
+    Without bias for the problem's correct samples when those ruled on are a random part of them.
     """
-    under = counts.of(counts.reviewed & (counts.num_correct > 0)) if counts.reviewed.any() else None
-    if under is None:
-        return np.zeros(0)
-    centre, ruled = _centre(counts), under.num_sound + under.num_unsound
-    expected = under.num_sound + under.num_open * (under.num_sound + centre) / (ruled + 1)
-    shares: Floats = expected / under.num_correct
+    ruled = counts.num_sound + counts.num_unsound
+    rows = ruled > 0
+    shares: Floats = counts.num_sound[rows] / ruled[rows]
     return shares
 
 
-def cot_pass_at_k_per_problem(counts: JudgedCounts, ks: ArrayLike) -> tuple[Floats, Floats]:
+def cot_pass_at_k_per_problem(
+    counts: JudgedCounts, ks: ArrayLike, *, centre: float | None = None
+) -> tuple[Floats, Floats]:
     """Expected CoT-pass@k of each problem and its variance given the verdicts, as fractions, both [P, K].
 
     The number of sound samples among the open ones of a reviewed problem is beta-binomial: its prior is worth one
     verdict and centred at the mean share of the reviewed problems, so that problems with few verdicts lean on the
     others. That takes the judged samples for a random part of the problem's correct ones. In a problem that was not
     reviewed all open samples are taken as sound. Without open samples the variance is 0 and the value exact.
+
+    Args:
+        counts: of the review.
+        ks: values of k.
+        centre: of the prior, a fraction; None takes the mean share, drawn towards 1/2 by half a problem each way.
 
     Raises:
         MetricError: bad counts as in `pass_at_k`, or a k below 1 or above min(n).
@@ -119,15 +130,18 @@ def cot_pass_at_k_per_problem(counts: JudgedCounts, ks: ArrayLike) -> tuple[Floa
     most = counts.num_sound + np.where(counts.reviewed, 0, counts.num_open)
     values = pass_at_k_per_problem(counts.num_samples, most, wanted)
     variances = np.zeros_like(values)
-    centre = _centre(counts)
-    for row in np.flatnonzero(open_ones):
-        n, sound, unsound, rest = (
-            int(column[row]) for column in (counts.num_samples, counts.num_sound, counts.num_unsound, open_ones)
-        )
-        chances = _beta_binomial(rest, sound + centre, unsound + 1 - centre)
-        table = pass_at_k_per_problem(np.full(rest + 1, n), sound + np.arange(rest + 1), wanted)
-        values[row] = chances @ table
-        variances[row] = np.maximum(chances @ (table - values[row]) ** 2, 0.0)
+    shares = sound_shares(counts)
+    prior = float((shares.sum() + 0.5) / (shares.size + 1)) if centre is None else centre
+    for n in np.unique(counts.num_samples[open_ones > 0]):
+        rows = np.flatnonzero((open_ones > 0) & (counts.num_samples == n))
+        largest = int((counts.num_sound + open_ones)[rows].max())
+        passes = pass_at_k_per_problem(np.full(largest + 1, n), np.arange(largest + 1), wanted)  # by sound samples
+        for row in rows:
+            sound, unsound, rest = (int(x[row]) for x in (counts.num_sound, counts.num_unsound, open_ones))
+            chances = _beta_binomial(rest, sound + prior, unsound + 1 - prior)
+            table = passes[sound : sound + rest + 1]
+            values[row] = chances @ table
+            variances[row] = np.maximum(chances @ (table - values[row]) ** 2, 0.0)
     return np.clip(values, 0.0, 1.0), variances
 
 
@@ -136,8 +150,9 @@ def cot_pass_at_k_band(
 ) -> tuple[Floats, Floats, Floats]:
     """Mean CoT-pass@k over the problems and a band that holds it at all K at once for problems like these, each [K].
 
-    Half widths add in squares: that of `mean_band` over the problems, and the standard error that open samples leave
-    (`cot_pass_at_k_per_problem`) times the band's quantile.
+    Half widths add in squares: that of `mean_band` over the problems; the standard error that open samples leave
+    (`cot_pass_at_k_per_problem`) times the band's quantile; and what the mean moves by when the prior's centre, which
+    all problems share, goes to the ends of its own interval, stretched from one k to all of them.
 
     Raises:
         MetricError: as `cot_pass_at_k_per_problem` and `mean_band`.
@@ -146,20 +161,28 @@ def cot_pass_at_k_band(
     state = rng.bit_generator.state
     low, high = mean_band(values, rng, confidence=confidence, draws=draws)
     mean: Floats = values.mean(axis=0)
-    if len(values) > 1:
+    if len(values) > 1 and variances.any():
         rng.bit_generator.state = state  # the quantile that the band was made with
-        quantile = max(normal_quantile(confidence), float(np.quantile(suprema(values, rng, draws), confidence)))
+        normal = normal_quantile(confidence)
+        quantile = max(normal, float(np.quantile(suprema(values, rng, draws), confidence)))
         error = student_quantile(quantile, len(values)) * np.sqrt(variances.sum(axis=0)) / len(values)
-        low = np.clip(mean - np.hypot(mean - low, error), 0.0, mean)
-        high = np.clip(mean + np.hypot(high - mean, error), mean, 1.0)
+        below, above = _moved_by_the_prior(counts, ks, mean, confidence)
+        stretch = quantile / normal
+        low = np.clip(mean - np.sqrt((mean - low) ** 2 + error**2 + (stretch * below) ** 2), 0.0, mean)
+        high = np.clip(mean + np.sqrt((high - mean) ** 2 + error**2 + (stretch * above) ** 2), mean, 1.0)
     return mean, low, high
 
 
-def _centre(counts: JudgedCounts) -> float:
-    """Mean share of sound samples over problems that have a ruling, drawn towards 1/2 by half a problem each way."""
-    ruled = counts.num_sound + counts.num_unsound
-    rows = ruled > 0
-    return float((np.sum(counts.num_sound[rows] / ruled[rows]) + 0.5) / (np.count_nonzero(rows) + 1))
+def _moved_by_the_prior(counts: JudgedCounts, ks: ArrayLike, mean: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """How far the mean falls and rises when the prior's centre is at the ends of its interval, both [K]."""
+    shares = sound_shares(counts)
+    ends = mean_interval(shares, confidence=confidence) if shares.size else Estimate(0.5, 0.0, 1.0)
+    edge = 1e-6  # a prior needs some weight on either side
+    low, high = (
+        cot_pass_at_k_per_problem(counts, ks, centre=float(np.clip(end, edge, 1 - edge)))[0].mean(axis=0)
+        for end in (ends.low, ends.high)
+    )
+    return np.maximum(mean - low, 0.0), np.maximum(high - mean, 0.0)
 
 
 def _beta_binomial(trials: int, a: float, b: float) -> Floats:

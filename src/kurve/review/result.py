@@ -64,7 +64,7 @@ class CotResult:
     plain: Curve  # pass@k
     reviewed_estimate: Curve | None  # of the reviewed problems alone, which needs nothing of the others
     reviewed_plain: Curve | None
-    sound_share: Estimate | None  # mean over reviewed problems of the share of sound among correct samples
+    sound_share: Estimate | None  # mean over problems of the share of sound among their samples that have a ruling
 
 
 @dataclass(frozen=True, slots=True)
