@@ -30,6 +30,8 @@ from kurve.metrics.paired import (
 from kurve.metrics.passk import high_variance, log_spaced, pass_at_k_per_problem
 from kurve.metrics.power import Settling, settling
 from kurve.metrics.seeds import SeedEffect, seed_effect
+from kurve.metrics.strata import Stratum, by_stratum
+from kurve.strata import agreed_strata, strata_json, with_strata
 from kurve.types import Curve, Tally
 
 MOST_KS = 2048  # every k up to here, log-spaced beyond: a band over more holds no more
@@ -61,6 +63,7 @@ class Comparison:
     crossover: Crossover
     coverage: CoverageSets
     settling: tuple[Settling, ...]  # of pass@1 and of the headline: what would settle them
+    strata: tuple[Stratum, ...] = ()  # the same for each kind of problem, where kinds are known
 
 
 def compare(
@@ -111,6 +114,7 @@ def compare(
         crossover=crossover(after - before, difference, rng, draws=draws),
         coverage=coverage_sets(base, tuned),
         settling=tuple(settling(base, tuned, one, confidence=confidence) for one in sorted({1, k})),
+        strata=by_stratum(base, tuned, k, confidence=confidence) if base.strata else (),
     )
 
 
@@ -142,11 +146,11 @@ def seed_effects(
 
 
 def paired(base: Tally, tuned: Tally, *, names: tuple[str, str] = ("base", "tuned")) -> tuple[Tally, Tally]:
-    """The same counts in the order of the base's problems.
+    """The same counts in the order of the base's problems, with the strata that either of them knows.
 
     Raises:
         DataError: a problem that only one of them has, that one has twice, or that has no judged sample, with the ids;
-            or no problem at all.
+            no problem at all; or a problem of different strata.
     """
     for tally, name in zip((base, tuned), names, strict=True):
         _check(tally, name)
@@ -161,7 +165,9 @@ def paired(base: Tally, tuned: Tally, *, names: tuple[str, str] = ("base", "tune
         )
     row = {problem_id: at for at, problem_id in enumerate(tuned.problem_ids)}
     order = np.array([row[problem_id] for problem_id in base.problem_ids], dtype=np.intp)
-    return base, Tally(base.problem_ids, tuned.num_samples[order], tuned.num_correct[order], tuned.num_errors[order])
+    strata = agreed_strata((base, tuned), names)
+    ordered = Tally(base.problem_ids, tuned.num_samples[order], tuned.num_correct[order], tuned.num_errors[order])
+    return with_strata(base, strata), with_strata(ordered, strata)
 
 
 def shared_problems(tallies: Sequence[Tally]) -> tuple[list[Tally], list[str]]:
@@ -200,6 +206,7 @@ def as_json(comparison: Comparison, *, seed: int | None = None) -> dict[str, obj
         seed: of the generator that made it, for the record.
     """
     difference, cross = comparison.difference, comparison.crossover
+    strata: dict[str, object] = {"strata": strata_json(comparison.strata)} if comparison.strata else {}
     k, low, high = difference.k, difference.low, difference.high
     return {
         "base": comparison.base,
@@ -233,13 +240,15 @@ def as_json(comparison: Comparison, *, seed: int | None = None) -> dict[str, obj
         },
         "coverage": _coverage_json(comparison.coverage),
         "settling": [_settling_json(one) for one in comparison.settling],
+        **strata,
     }
 
 
 def _only(tally: Tally, kept: Collection[str]) -> Tally:
     rows = np.array([problem_id in kept for problem_id in tally.problem_ids], dtype=bool)
     ids = tuple(problem_id for problem_id in tally.problem_ids if problem_id in kept)
-    return Tally(ids, tally.num_samples[rows], tally.num_correct[rows], tally.num_errors[rows])
+    strata = tuple(one for one, kept_too in zip(tally.strata, rows.tolist(), strict=False) if kept_too)
+    return Tally(ids, tally.num_samples[rows], tally.num_correct[rows], tally.num_errors[rows], strata)
 
 
 def _check(tally: Tally, name: str) -> None:

@@ -1,7 +1,7 @@
 """A Report as files: what a tracker keeps as artifacts and other tools read.
 
 curve.json         pass@k for every k (log-spaced beyond 10,000), the band at fewer k
-counts.parquet     id, n, c, errors of each problem
+counts.parquet     id, n, c, errors of each problem, and its stratum where the benchmark has strata
 counts.jsonl       the same as {"id", "c", "n"} lines
 samples.json, problems.json, disagreements.json    tables as {"columns", "data"}, which MLflow shows
 report.json        scalars, notes, settings, histograms, further curves, fingerprints
@@ -72,11 +72,14 @@ def read_counts(path: Path) -> Tally:
     import pyarrow.parquet as pq
 
     try:
-        columns = pq.read_table(path, columns=["id", "n", "c", "errors"]).to_pydict()
+        table = pq.read_table(path)
+        columns = table.select(["id", "n", "c", "errors"]).to_pydict()
+        strata = table["stratum"].to_pylist() if "stratum" in table.column_names else []
     except (OSError, KeyError, pa.ArrowException) as error:
         raise DataError(f"{path} holds no counts of an evaluation: {error}; evaluate again") from error
     ids, n, c, errors = (columns[name] for name in ("id", "n", "c", "errors"))
-    return Tally(tuple(ids), *(np.asarray(counts, dtype=np.int64) for counts in (n, c, errors)))
+    given = [np.asarray(counts, dtype=np.int64) for counts in (n, c, errors)]
+    return Tally(tuple(ids), given[0], given[1], given[2], tuple(str(one or "") for one in strata))
 
 
 def _whole_curve(report: Report) -> dict[str, object]:
@@ -133,20 +136,24 @@ def _split(table: Table) -> dict[str, object]:
 
 
 def _counts_lines(tally: Tally) -> bytes:
-    rows = zip(tally.problem_ids, tally.num_correct.tolist(), tally.num_samples.tolist(), strict=True)
-    return "".join(json.dumps({"id": problem, "c": c, "n": n}) + "\n" for problem, c, n in rows).encode()
+    kinds = [{"stratum": one} if one else {} for one in tally.strata] or [{}] * len(tally.problem_ids)
+    rows = zip(tally.problem_ids, tally.num_correct.tolist(), tally.num_samples.tolist(), kinds, strict=True)
+    lines = (json.dumps({"id": problem, "c": c, "n": n} | kind) for problem, c, n, kind in rows)
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _counts_parquet(tally: Tally) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    strata = {"stratum": pa.array([plain(one) for one in tally.strata], pa.string())} if tally.strata else {}
     table = pa.table(
         {
             "id": pa.array([plain(problem) for problem in tally.problem_ids], pa.string()),
             "n": pa.array(tally.num_samples.tolist(), pa.int64()),
             "c": pa.array(tally.num_correct.tolist(), pa.int64()),
             "errors": pa.array(tally.num_errors.tolist(), pa.int64()),
+            **strata,
         }
     )
     buffer = io.BytesIO()

@@ -160,6 +160,7 @@ class Tally:
     num_samples: NDArray[np.int64]  # judged samples, the failed judgements (num_errors) left out, [P]
     num_correct: NDArray[np.int64]  # [P]
     num_errors: NDArray[np.int64]  # samples whose judgement failed (Outcome.ERROR), [P]
+    strata: tuple[str, ...] = ()  # kind of each problem, [P]; an empty one is unknown, none at all is the usual case
 
 
 @dataclass(frozen=True, slots=True)

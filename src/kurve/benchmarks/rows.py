@@ -31,6 +31,11 @@ class Benchmark:
     strata: tuple[str, ...] = ()  # kind of each problem (subject, level), or empty
 
     @property
+    def strata_by_id(self) -> dict[str, str]:
+        """The kind of each problem by its id; empty for a benchmark without strata."""
+        return {problem.id: stratum for problem, stratum in zip(self.problems, self.strata, strict=False)}
+
+    @property
     def string_only(self) -> tuple[str, ...]:
         """Ids of the problems whose reference answer math-verify reads only as a string."""
         return string_only(self.problems)

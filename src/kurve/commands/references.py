@@ -18,6 +18,7 @@ from kurve.errors import ConfigError, DataError, TrackingError
 from kurve.export import read_counts
 from kurve.store import SampleStore, VerdictStore
 from kurve.store.listing import list_verdicts
+from kurve.strata import read_strata, with_strata
 from kurve.tracking import Tracker
 from kurve.types import Outcome, Tally
 
@@ -113,7 +114,8 @@ def _store(cfg: DictConfig, folder: Path) -> Found:
         with VerdictStore.open(store, fitting[0], read_only=True) as verdicts:
             outcomes = verdicts.counts(ids)
         name = Path(store.spec.model).name or store.spec.model
-        return Found(Counted(name, _tally(ids, outcomes)), str(folder), benchmark=store.spec.benchmark)
+        tally = with_strata(_tally(ids, outcomes), read_strata(folder))
+        return Found(Counted(name, tally), str(folder), benchmark=store.spec.benchmark)
 
 
 def _tally(ids: Sequence[str], outcomes: Mapping[str, Counter[Outcome]]) -> Tally:

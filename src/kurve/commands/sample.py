@@ -25,6 +25,7 @@ from kurve.errors import StoreError
 from kurve.progress import Progress
 from kurve.samplers import Sampler
 from kurve.store import SampleStore, fingerprint
+from kurve.strata import keep_strata
 from kurve.tracking import NullTracker
 
 
@@ -63,6 +64,7 @@ def open_store(cfg: DictConfig, plan: Plan) -> SampleStore:
     try:
         store.record_prompts(plan.prompts, {problem.id: problem.question for problem in plan.benchmark.problems})
         write_evaluation(store.folder, provenance.as_yaml(_found_from_anywhere(provenance.recorded(cfg))))
+        keep_strata(store.folder, plan.benchmark.strata_by_id)
     except BaseException:
         store.close()
         raise
