@@ -234,3 +234,20 @@ def test_strata_are_compared_each_by_itself_and_shown_as_they_are_written(
     assert [found] == json.loads((tmp_path / "plain.json").read_text())["pairs"]
     assert "[red]lost" in done.stdout
     assert "none for fewer than 5 problems" in done.stdout
+
+
+def test_a_store_and_its_report_know_the_strata_of_their_benchmark(kurve_here: RunKurve, tmp_path: Path) -> None:
+    rows = [
+        {"problem": f"What is {i} + 1?", "answer": str(i + 1), "unique_id": f"m{i}", "subject": kind}
+        for i, kind in enumerate(["Algebra", "Geometry", "Algebra"])
+    ]
+    (tmp_path / "math.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ("benchmark=math500", "benchmark.path=math.jsonl", "model.path=unused/model", "sampler=scripted")
+    evaluated = kurve_here("evaluate", *words, "num_samples=4", "tracker=none")
+    assert evaluated.returncode == 0, evaluated.stderr
+    [spec] = tmp_path.glob("outputs/samples/*/spec.json")
+    [report] = tmp_path.glob("outputs/runs/*/*/report")
+    done = kurve_here("compare", f"base={spec.parent}", f"tuned={report}", "tracker=none", "output=out.json")
+    assert done.returncode == 0, done.stderr
+    [found] = json.loads((tmp_path / "out.json").read_text())["pairs"]
+    assert [(one["stratum"], one["num_problems"]) for one in found["strata"]] == [("Algebra", 2), ("Geometry", 1)]
