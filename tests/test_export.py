@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kurve.errors import DataError
-from kurve.export import write_files
+from kurve.export import read_counts, write_files
 from kurve.metrics.coverage import accuracy_histogram
 from kurve.metrics.passk import pass_at_k
 from kurve.report import ReportSettings, build_report
@@ -154,3 +154,14 @@ def test_verdicts_alone_make_all_files(tmp_path: Path) -> None:
         settings=ReportSettings(1),
     )
     assert {file.name for file in write_files(report, tmp_path)} == NAMES
+
+
+def test_counts_carry_the_strata_of_a_benchmark_that_has_them(tmp_path: Path) -> None:
+    report = small()
+    tally = replace(report.tally, strata=("algebra", ""))
+    write_files(replace(report, tally=tally), tmp_path)
+    assert read_counts(tmp_path / "counts.parquet").strata == ("algebra", "")
+    lines = [json.loads(line) for line in (tmp_path / "counts.jsonl").read_text().splitlines()]
+    assert [line.get("stratum") for line in lines] == ["algebra", None]
+    write_files(report, tmp_path)
+    assert read_counts(tmp_path / "counts.parquet").strata == ()

@@ -31,6 +31,9 @@ from kurve.metrics.paired import (
 from kurve.metrics.passk import high_variance, log_spaced, pass_at_k_of
 from kurve.metrics.power import Settling, settling
 from kurve.metrics.seeds import SeedEffect, seed_effect
+from kurve.metrics.strata import Stratum, by_stratum
+from kurve.metrics.tallies import problems_at
+from kurve.strata import agreed_strata, strata_json, with_strata
 from kurve.types import Curve, Tally
 
 MOST_KS = 2048  # every k up to here, log-spaced beyond: a band over more holds no more
@@ -64,6 +67,7 @@ class Comparison:
     coverage: CoverageSets
     settling: tuple[Settling, ...]  # of pass@1 and of the headline: what would settle them
     counts: tuple[Tally, Tally]  # of base and tuned, the same problems in the same order
+    strata: tuple[Stratum, ...] = ()  # the same for each kind of problem, where kinds are known
 
 
 def compare(
@@ -115,6 +119,7 @@ def compare(
         coverage=coverage_sets(base, tuned),
         settling=tuple(settling(base, tuned, one, confidence=confidence) for one in sorted({1, k})),
         counts=(base, tuned),
+        strata=by_stratum(base, tuned, k, confidence=confidence) if base.strata else (),
     )
 
 
@@ -142,11 +147,11 @@ def seed_effects(
 
 
 def paired(base: Tally, tuned: Tally, *, names: tuple[str, str] = ("base", "tuned")) -> tuple[Tally, Tally]:
-    """The same counts in the order of the base's problems.
+    """The same counts in the order of the base's problems, with the strata that either of them knows.
 
     Raises:
         DataError: a problem that only one of them has, that one has twice, or that has no judged sample, with the ids;
-            or no problem at all.
+            no problem at all; or a problem of different strata.
     """
     for tally, name in zip((base, tuned), names, strict=True):
         _check(tally, name)
@@ -160,7 +165,9 @@ def paired(base: Tally, tuned: Tally, *, names: tuple[str, str] = ("base", "tune
             "compare those that both have (kurve compare unpaired=drop)"
         )
     row = {problem_id: at for at, problem_id in enumerate(tuned.problem_ids)}
-    return base, _rows(tuned, np.array([row[problem_id] for problem_id in base.problem_ids], dtype=np.intp))
+    ordered = problems_at(tuned, np.array([row[problem_id] for problem_id in base.problem_ids], dtype=np.intp))
+    strata = agreed_strata((base, tuned), names)
+    return with_strata(base, strata), with_strata(ordered, strata)
 
 
 def shared_problems(tallies: Sequence[Tally]) -> tuple[list[Tally], list[str]]:
@@ -174,7 +181,7 @@ def shared_problems(tallies: Sequence[Tally]) -> tuple[list[Tally], list[str]]:
 
 def restricted(tally: Tally, kept: Collection[str]) -> Tally:
     """The counts of some of the problems, in their order."""
-    return _rows(tally, np.flatnonzero([problem_id in kept for problem_id in tally.problem_ids]))
+    return problems_at(tally, np.flatnonzero([problem_id in kept for problem_id in tally.problem_ids]))
 
 
 def in_words(comparison: Comparison) -> str:
@@ -213,6 +220,7 @@ def as_json(comparison: Comparison, *, seed: int | None = None) -> dict[str, obj
         seed: of the generator that made it, for the record.
     """
     difference, cross = comparison.difference, comparison.crossover
+    strata: dict[str, object] = {"strata": strata_json(comparison.strata)} if comparison.strata else {}
     k, low, high = difference.k, difference.low, difference.high
     return {
         "base": comparison.base,
@@ -247,18 +255,8 @@ def as_json(comparison: Comparison, *, seed: int | None = None) -> dict[str, obj
         "coverage": _coverage_json(comparison.coverage) | {"support_threshold": _support_json(comparison)},
         "accuracy_histogram": _histogram_json(comparison),
         "settling": [_settling_json(one) for one in comparison.settling],
+        **strata,
     }
-
-
-def _rows(tally: Tally, rows: NDArray[np.intp]) -> Tally:
-    """The problems at these places, in this order."""
-    return Tally(
-        tuple(tally.problem_ids[row] for row in rows),
-        tally.num_samples[rows],
-        tally.num_correct[rows],
-        tally.num_errors[rows],
-        None if tally.largest_k is None else tally.largest_k[rows],
-    )
 
 
 def _check(tally: Tally, name: str) -> None:

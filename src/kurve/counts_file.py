@@ -1,11 +1,13 @@
 """Per-problem counts from a file, by whatever tool they were made: `id`, `n` samples, `c` correct ones.
 
 JSONL (also .gz), Parquet or CSV; `errors`, the samples whose judgement failed, may be given too and is not part of n.
+So may `stratum`, the kind of the problem (subject, level, source), which may be left empty.
 Our own reports keep the same as counts.jsonl and counts.parquet, after adaptive sampling with `largest_k`.
 """
 
 import csv
 import io
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -32,6 +34,7 @@ def read_counts_file(path: Path) -> Tally:
     rows = _csv_rows(path) if path.name.lower().endswith(".csv") else read_rows(path)[0]
     ids: list[str] = []
     counts: list[tuple[int, int, int, int]] = []
+    strata: list[str] = []
     places: dict[str, str] = {}
     for row in rows:
         problem_id, one = _counts(row)
@@ -40,8 +43,16 @@ def read_counts_file(path: Path) -> Tally:
         places[problem_id] = row.place
         ids.append(problem_id)
         counts.append(one)
+        strata.append(_stratum(row))
     n, c, errors, largest_k = np.array(counts, dtype=np.int64).T
-    return Tally(tuple(ids), n, c, errors, None if np.array_equal(largest_k, n) else largest_k)
+    return Tally(
+        tuple(ids),
+        n,
+        c,
+        errors,
+        largest_k=None if np.array_equal(largest_k, n) else largest_k,
+        strata=tuple(strata) if any(strata) else (),
+    )
 
 
 def _counts(row: Row) -> tuple[str, tuple[int, int, int, int]]:
@@ -64,6 +75,17 @@ def _counts(row: Row) -> tuple[str, tuple[int, int, int, int]]:
             f"{row.place}: largest_k = {largest_k} with n = {n} and c = {c}; expected n, or more if c is above 0"
         )
     return str(problem_id), (n, c, errors, largest_k)
+
+
+def _stratum(row: Row) -> str:
+    value = row.values.get("stratum")
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise DataError(f"{row.place}: stratum is {value!r}; expected a text or a whole number, or nothing")
+    return str(value).strip()
 
 
 def _whole(row: Row, name: str) -> int:

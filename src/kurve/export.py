@@ -1,7 +1,7 @@
 """A Report as files: what a tracker keeps as artifacts and other tools read.
 
 curve.json         pass@k for every k (log-spaced beyond 10,000), the band at fewer k
-counts.parquet     id, n, c, errors of each problem
+counts.parquet     id, n, c, errors of each problem, and its stratum where the benchmark has strata
 counts.jsonl       the same as {"id", "c", "n"} lines; both with largest_k after adaptive sampling
 samples.json, problems.json, disagreements.json    tables as {"columns", "data"}, which MLflow shows
 report.json        scalars, notes, settings, histograms, further curves, fingerprints
@@ -76,12 +76,19 @@ def read_counts(path: Path) -> Tally:
         table = pq.read_table(path)
         columns = table.select(["id", "n", "c", "errors"]).to_pydict()
         largest = table["largest_k"].to_pylist() if "largest_k" in table.column_names else None
+        strata = table["stratum"].to_pylist() if "stratum" in table.column_names else []
     except (OSError, KeyError, pa.ArrowException) as error:
         raise DataError(f"{path} holds no counts of an evaluation: {error}; evaluate again") from error
     ids, n, c, errors = (columns[name] for name in ("id", "n", "c", "errors"))
-    largest_k = None if largest is None else np.asarray(largest, dtype=np.int64)
     n, c, errors = (np.asarray(counts, dtype=np.int64) for counts in (n, c, errors))
-    return Tally(tuple(ids), n, c, errors, largest_k)
+    return Tally(
+        tuple(ids),
+        n,
+        c,
+        errors,
+        largest_k=None if largest is None else np.asarray(largest, dtype=np.int64),
+        strata=tuple(str(one or "") for one in strata),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +170,13 @@ def _split(table: Table) -> dict[str, object]:
 
 
 def _counts_lines(tally: Tally) -> bytes:
-    names = ["id", "c", "n"] if tally.largest_k is None else ["id", "c", "n", "largest_k"]
-    columns = (tally.problem_ids, *(part.tolist() for part in (tally.num_correct, tally.num_samples, tally.reach)))
-    rows = zip(*columns[: len(names)], strict=True)
-    return "".join(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in rows).encode()
+    columns = {"id": tally.problem_ids, "c": tally.num_correct.tolist(), "n": tally.num_samples.tolist()}
+    if tally.largest_k is not None:
+        columns["largest_k"] = tally.largest_k.tolist()
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    for row, stratum in zip(rows, tally.strata, strict=False):
+        row |= {"stratum": stratum} if stratum else {}
+    return "".join(f"{json.dumps(row)}\n" for row in rows).encode()
 
 
 def _counts_parquet(tally: Tally) -> bytes:
@@ -181,6 +191,8 @@ def _counts_parquet(tally: Tally) -> bytes:
     }
     if tally.largest_k is not None:
         columns["largest_k"] = pa.array(tally.largest_k.tolist(), pa.int64())
+    if tally.strata:
+        columns["stratum"] = pa.array([plain(one) for one in tally.strata], pa.string())
     table = pa.table(columns)
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")

@@ -224,6 +224,7 @@ class Tally:
     # Largest k of which pass@k is known, [P]; None: num_samples. After adaptive sampling it exceeds num_samples where a
     # problem was stopped, and the success that stopped it is in neither count: `metrics.adaptive`.
     largest_k: NDArray[np.int64] | None = None
+    strata: tuple[str, ...] = ()  # kind of each problem, [P]; an empty one is unknown, none at all is the usual case
 
     @property
     def reach(self) -> NDArray[np.int64]:

@@ -206,3 +206,48 @@ def test_a_mistake_is_refused_with_what_was_expected(
     said = " ".join(done.stderr.split())
     for word in expected:
         assert word in said, said
+
+
+def test_strata_are_compared_each_by_itself_and_shown_as_they_are_written(
+    kurve_here: RunKurve, tmp_path: Path, pair: tuple[Path, Path]
+) -> None:
+    plain_bytes = kurve_here("compare", "base=base.jsonl", "tuned=grpo.jsonl", "tracker=none", "output=plain.json")
+    assert "own interval, not adjusted" not in plain_bytes.stdout
+    rows = [json.loads(line) for line in (tmp_path / "base.jsonl").read_text().splitlines()]
+    for row in rows:  # the tuned model solves nothing of every third problem
+        number = int(row["id"][1:])
+        row["stratum"] = "few" if number < 3 else "[red]lost" if number % 3 == 0 else "kept"
+    (tmp_path / "base.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = kurve_here("compare", "base=base.jsonl", "tuned=grpo.jsonl", "tracker=none", "output=out.json")
+    assert done.returncode == 0, done.stderr
+    [found] = json.loads((tmp_path / "out.json").read_text())["pairs"]
+    strata = {one["stratum"]: one for one in found.pop("strata")}
+    assert [(name, one["num_problems"]) for name, one in strata.items()] == [
+        ("kept", 78),
+        ("[red]lost", 39),
+        ("few", 3),
+    ]
+    assert strata["kept"]["pass_at_1"]["verdict"] == "GAIN"
+    assert strata["[red]lost"]["verdict"] == "loss at k = 1, loss at k = 64"
+    assert strata["few"]["verdict"] == "not established at k = 1, not established at k = 64"
+    assert strata["few"]["delta_se"]["lower"] is None
+    assert [found] == json.loads((tmp_path / "plain.json").read_text())["pairs"]
+    assert "[red]lost" in done.stdout
+    assert "none for fewer than 5 problems" in done.stdout
+
+
+def test_a_store_and_its_report_know_the_strata_of_their_benchmark(kurve_here: RunKurve, tmp_path: Path) -> None:
+    rows = [
+        {"problem": f"What is {i} + 1?", "answer": str(i + 1), "unique_id": f"m{i}", "subject": kind}
+        for i, kind in enumerate(["Algebra", "Geometry", "Algebra"])
+    ]
+    (tmp_path / "math.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ("benchmark=math500", "benchmark.path=math.jsonl", "model.path=unused/model", "sampler=scripted")
+    evaluated = kurve_here("evaluate", *words, "num_samples=4", "tracker=none")
+    assert evaluated.returncode == 0, evaluated.stderr
+    [spec] = tmp_path.glob("outputs/samples/*/spec.json")
+    [report] = tmp_path.glob("outputs/runs/*/*/report")
+    done = kurve_here("compare", f"base={spec.parent}", f"tuned={report}", "tracker=none", "output=out.json")
+    assert done.returncode == 0, done.stderr
+    [found] = json.loads((tmp_path / "out.json").read_text())["pairs"]
+    assert [(one["stratum"], one["num_problems"]) for one in found["strata"]] == [("Algebra", 2), ("Geometry", 1)]

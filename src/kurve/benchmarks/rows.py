@@ -32,6 +32,11 @@ class Benchmark:
     answer_space: int | None = None  # possible answers of a problem, where they are a fixed set
 
     @property
+    def strata_by_id(self) -> dict[str, str]:
+        """The kind of each problem by its id; empty for a benchmark without strata."""
+        return {problem.id: stratum for problem, stratum in zip(self.problems, self.strata, strict=False)}
+
+    @property
     def string_only(self) -> tuple[str, ...]:
         """Ids of the problems whose reference answer math-verify reads only as a string."""
         return string_only(self.problems)

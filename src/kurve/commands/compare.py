@@ -16,6 +16,7 @@ from kurve.commands.compared import Compared, Counted, compare_all, comparison_s
 from kurve.commands.guessing import guess_filter
 from kurve.commands.publishing import publish_files
 from kurve.commands.references import Found, find, listed
+from kurve.commands.strata_table import strata_table, strata_words, stratified
 from kurve.commands.verdicts import show_verdicts
 from kurve.comparison import Comparison, in_words, paired, restricted, shared_problems, supports
 from kurve.errors import ConfigError, DataError
@@ -163,6 +164,12 @@ def _show(compared: Compared, left_out: Sequence[str], tracker: Tracker, files: 
     console.print(Text(f"\n{compared.benchmark}", style="bold"))
     show_verdicts(compared.comparisons, console)
     console.print()
+    if by_kind := stratified(compared.comparisons):
+        for one in by_kind:
+            console.print(strata_table(one))
+            console.print()
+        console.print(strata_words(by_kind[0]))
+        console.print()
     for k, effect in compared.seeds:
         console.print(Text(_seeds_words(k, effect)))
     for one in compared.comparisons:

@@ -27,6 +27,7 @@ from kurve.export import write_files
 from kurve.guess_filter import GuessFilter, with_filter
 from kurve.report import ReportSettings, build_report
 from kurve.store import SampleStore, VerdictStore
+from kurve.strata import with_strata
 from kurve.tracking import RunInfo, Tracker
 from kurve.types import Report, Sample, SamplingSpec, Verdict
 
@@ -160,7 +161,8 @@ def measure(evaluation: Evaluation, store: SampleStore, verdicts: VerdictStore) 
     if string_only:
         named = ", ".join(string_only[:5]) + (", ..." if len(string_only) > 5 else "")
         notes.append(f"{len(string_only)} reference answers are read as text only, not as mathematics: {named}.")
-    report = dataclasses.replace(report, scalars=scalars, notes=tuple(notes), model=evaluation.model_name)
+    counts = with_strata(report.tally, evaluation.benchmark.strata_by_id)
+    report = dataclasses.replace(report, scalars=scalars, notes=tuple(notes), model=evaluation.model_name, tally=counts)
     return matched_temperature.with_matched_temperature(report, evaluation.folder)
 
 

@@ -11,6 +11,7 @@ from kurve.commands.stopping import is_adaptive
 from kurve.commands.stored import find_store, stored_config
 from kurve.errors import ConfigError
 from kurve.store import merge
+from kurve.strata import keep_strata, read_strata
 
 
 def main(cfg: DictConfig) -> None:
@@ -32,6 +33,8 @@ def main(cfg: DictConfig) -> None:
     drawn_with = next((config for config in map(stored_config, sources) if config is not None), None)
     if drawn_with is not None:
         write_evaluation(merged.folder, OmegaConf.to_yaml(drawn_with))
+    for source in sources:
+        keep_strata(merged.folder, read_strata(source))
     console = Console(highlight=False)
     console.print(Text(f"samples  {merged.folder}  ({merged.samples:,} from {len(sources)} stores)"), soft_wrap=True)
     console.print(Text(f"next:    kurve report samples={merged.folder.name}"), soft_wrap=True)

@@ -19,6 +19,7 @@ from kurve.errors import ConfigError, DataError, TrackingError
 from kurve.export import REPORT, read_about, read_counts
 from kurve.store import SampleStore, VerdictStore
 from kurve.store.listing import list_verdicts
+from kurve.strata import read_strata, with_strata
 from kurve.tracking import Tracker
 from kurve.types import Outcome, Tally
 
@@ -114,7 +115,7 @@ def _store(cfg: DictConfig, folder: Path) -> Found:
         ids = list(store.counts())
         verifier = one_verdict_set(folder, cfg.get("verdicts"))  # only `compare` has it
         with VerdictStore.open(store, verifier, read_only=True) as verdicts:
-            counts = _stored_counts(store, verdicts, ids)
+            counts = with_strata(_stored_counts(store, verdicts, ids), read_strata(folder))
         name, tags = _drawn_as(folder)
         return Found(
             Counted(name or Path(store.spec.model).name or store.spec.model, counts),

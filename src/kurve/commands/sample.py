@@ -26,6 +26,7 @@ from kurve.errors import ConfigError, StoreError
 from kurve.progress import Progress
 from kurve.samplers import Sampler
 from kurve.store import SampleStore, fingerprint
+from kurve.strata import keep_strata
 from kurve.tracking import NullTracker
 from kurve.types import StoppingRule
 
@@ -71,6 +72,7 @@ def open_store(cfg: DictConfig, plan: Plan, rule: StoppingRule | None = None) ->
         store.record_prompts(plan.prompts, {problem.id: problem.question for problem in plan.benchmark.problems})
         record_design(store.folder, rule)
         write_evaluation(store.folder, provenance.as_yaml(_found_from_anywhere(provenance.recorded(cfg))))
+        keep_strata(store.folder, plan.benchmark.strata_by_id)
     except BaseException:
         store.close()
         raise

@@ -24,6 +24,7 @@ from kurve.metrics.judged import (
     rulings,
     sound_shares,
 )
+from kurve.metrics.tallies import problems_at
 from kurve.review.rows import Place
 from kurve.types import CotVerdict, Curve, Soundness, Tally
 
@@ -126,7 +127,9 @@ def cot_result(found: Judged, rule: str, settings: ReviewSettings) -> CotResult:
         None if alone is None else _estimate("cot_pass_at_k_reviewed", alone, plain, settings),
         None
         if alone is None
-        else replace(_plain(_part(found.tally, counts.reviewed), settings), name="pass_at_k_reviewed"),
+        else replace(
+            _plain(problems_at(found.tally, np.flatnonzero(counts.reviewed)), settings), name="pass_at_k_reviewed"
+        ),
         mean_interval(shares, confidence=settings.confidence) if shares.size else None,
     )
 
@@ -242,11 +245,6 @@ def _agreement_json(one: Agreement) -> dict[str, object]:
 def _plain(tally: Tally, settings: ReviewSettings) -> Curve:
     rng = np.random.default_rng(settings.seed)
     return pass_at_k_curve(tally, rng, confidence=settings.confidence, draws=settings.draws)
-
-
-def _part(tally: Tally, rows: NDArray[np.bool_]) -> Tally:
-    ids = tuple(problem_id for problem_id, kept in zip(tally.problem_ids, rows, strict=True) if kept)
-    return Tally(ids, tally.num_samples[rows], tally.num_correct[rows], tally.num_errors[rows])
 
 
 def _estimate(name: str, counts: JudgedCounts, plain: Curve, settings: ReviewSettings) -> Curve:
