@@ -1,7 +1,8 @@
 """What adaptive sampling saves, and whether it stays right.
 
-`python -m benchmarks.bench_adaptive` prints the tables of docs/adaptive.md in some minutes. Success probabilities are drawn from distributions like those of real benchmarks; widths and numbers of samples
-are exact sums over every way a problem may end, bias and coverage are simulated with a seed.
+`python -m benchmarks.bench_adaptive` prints the tables of docs/adaptive.md in some minutes. Success probabilities are
+drawn from distributions like those of real benchmarks; widths and numbers of samples are exact sums over every way a
+problem may end, bias and coverage are simulated with a seed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -111,8 +112,9 @@ def coverage(name: str, num_problems: int, *, repeats: int = 2000) -> tuple[floa
         base = rng.beta(*NAMED[name], num_problems)
         tuned = _tuned(base, rng)
         for place, (of_base, of_tuned) in enumerate(rules):
-            pair = [unbiased_tally(draw(p, rule, rng), rule) for p, rule in ((base, of_base), (tuned, of_tuned))]
-            found = delta_se(*pair, 256)
+            before = unbiased_tally(draw(base, of_base, rng), of_base)
+            after = unbiased_tally(draw(tuned, of_tuned, rng), of_tuned)
+            found = delta_se(before, after, 256)
             held[place] += found.low <= truth <= found.high
     return float(held[0] / repeats), float(held[1] / repeats)
 
