@@ -24,33 +24,7 @@ from kurve.types import Model, Prompt, Sample, ScoreRequest
 from tests.store.support import SPEC
 
 GOAL = 1.1
-_WORDS = [
-    *[
-        "Janet",
-        "has",
-        "16",
-        "eggs",
-        ",",
-        "eats",
-        "three",
-        "and",
-        "sells",
-        "the",
-        "rest",
-        "for",
-        "2",
-        "dollars",
-        "each",
-        ",",
-        "so",
-        "it",
-        "is",
-        "clear",
-        "that",
-        "she",
-        "has",
-    ]
-]
+_TEXT = "Janet has 16 eggs , eats three and sells the rest for 2 dollars each , so it is clear that she has"
 
 
 def run(quick: bool = False) -> list[Row]:
@@ -96,8 +70,9 @@ def _compare(folder: Path, model: Model, *, problems: int, samples: int, rounds:
 
 def _samples(problems: int, samples: int) -> list[Sample]:
     """Texts of 40 to 200 words, all different."""
+    words = _TEXT.split()
     return [
-        Sample(str(p), i, " ".join(_WORDS[(p + i * j) % len(_WORDS)] for j in range(40 + 10 * i)), "length", 0)
+        Sample(str(p), i, " ".join(words[(p + i * j) % len(words)] for j in range(40 + 10 * i)), "length", 0)
         for p in range(problems)
         for i in range(samples)
     ]

@@ -19,8 +19,8 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 NO_GROUPS = ("accelerate", "hydra", "local", "__pycache__")
 GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name not in NO_GROUPS)
 OF_REVIEWS = ("judge",)
-OF_TRAINING = ("algorithm", "data", "experiment", "training")
-NOT_OF_TRAINING = ("experiment", "report", "sampler", "sampling")
+OF_TRAINING = ("algorithm", "data", "experiment", "scorer", "training")
+NOT_OF_TRAINING = ("experiment", "report", "sampler", "sampling", "scorer")
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 EXPERIMENTS = [option for group, option in OPTIONS if group == "experiment"]
 PARTS = ("model", "teacher", "benchmark", "prompt", "sampler", "verifier", "tracker", "report", "algorithm", "data")
@@ -67,6 +67,13 @@ def test_train_composes_with_every_option(group: str, option: str) -> None:
     for name in ("model", "benchmark", "prompt", "verifier", "tracker", "algorithm", "data"):
         assert callable(target(cfg[name], name))
     assert "_target_" not in cfg.training
+
+
+@pytest.mark.parametrize("option", [option for group, option in OPTIONS if group == "scorer"])
+def test_a_scorer_is_built_without_loading_anything(option: str) -> None:
+    cfg = composed("score", f"scorer={option}", "model.path=anywhere", "samples=any")
+    scorer = build(cfg.scorer, "scorer", model=Model("m", "anywhere"), log=None)
+    assert scorer.engine == option
 
 
 @pytest.mark.parametrize("option", [option for group, option in OPTIONS if group == "algorithm"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from kurve.benchmarks.files import Row
+from kurve.benchmarks.files import SUFFIXES, Row
 from kurve.benchmarks.files import read as read_rows
 from kurve.commands.stored import find_store, stored_config
 from kurve.errors import ConfigError, DataError, TrackingError
@@ -90,6 +90,8 @@ def reference_source(cfg: DictConfig, sources: Sequence[Source]) -> Source | Non
     path = Path(str(cfg.reference)).expanduser()
     if not path.is_file():
         raise ConfigError(f"reference={path} does not exist (looked in {Path.cwd()}); give a JSONL or Parquet file")
+    if not path.name.lower().endswith(SUFFIXES):
+        raise ConfigError(f"reference={path} is a file of another kind; expected {', '.join(SUFFIXES)}")
     columns = _reference_columns(cfg)
     prompts: dict[str, StoredPrompt] = {}
     for source in sources:
