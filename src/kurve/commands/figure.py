@@ -118,15 +118,11 @@ def _about(kind: Kind, made: Made, style: Style) -> Mapping[str, object]:
     """What the figure was made of: enough to draw it again."""
     sources = [
         {
-            "name": one.evaluated.name,
-            "benchmark": one.evaluated.benchmark,
-            "role": one.evaluated.role,
+            "name": one.name,
+            "role": one.role,
             "source": one.place,
             "run_id": one.run_id,
-            "temperature": one.evaluated.temperature,
-            "step": one.evaluated.step,
-            "problems": len(one.evaluated.tally.problem_ids),
-            "samples": int(one.evaluated.tally.reach.min()),
+            **one.details,
         }
         for one in made.sources
     ]
@@ -144,7 +140,7 @@ def _about(kind: Kind, made: Made, style: Style) -> Mapping[str, object]:
 def _run_info(cfg: DictConfig, kind: Kind, made: Made, style: Style) -> RunInfo:
     config = provenance.recorded(cfg)
     runs = list(dict.fromkeys(one.run_id for one in made.sources if one.run_id))
-    bases = [one.run_id for one in made.sources if one.run_id and one.evaluated.role == "base"]
+    bases = [one.run_id for one in made.sources if one.run_id and one.role == "base"]
     tags = {"kurve.kind": "figure", "kurve.figure": kind.name}
     if runs:
         tags["kurve.source_run_ids"] = ", ".join(runs)
@@ -154,7 +150,7 @@ def _run_info(cfg: DictConfig, kind: Kind, made: Made, style: Style) -> RunInfo:
         tags["kurve.git_commit"] = commit
     about = _about(kind, made, style)
     data = [csv_bytes(table).decode() for table in (made.drawn.data, *made.drawn.more)]
-    models = list(dict.fromkeys(one.evaluated.name for one in made.sources))
+    models = list(dict.fromkeys(one.name for one in made.sources))
     return RunInfo(
         key=provenance.digest("figure", about, data),
         name=f"figure {kind.name}: {', '.join(models)}"[:200],

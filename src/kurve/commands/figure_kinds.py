@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kurve.arrangement import BY_BENCHMARK, BY_PAIR, against_the_first_tuned, arrange, with_curves
-from kurve.commands.figure_sources import Asked, Source, load_sources
+from kurve.commands.figure_perplexity import load_perplexities
+from kurve.commands.figure_sources import Asked, Origin, load_sources
 from kurve.errors import ConfigError, DataError, MetricError
 from kurve.figures.drawn import Drawn
 from kurve.figures.panels import Panel, Style
@@ -19,7 +20,7 @@ class Made:
     """A figure and where its numbers come from."""
 
     drawn: Drawn
-    sources: tuple[Source, ...]
+    sources: tuple[Origin, ...]
     panels: tuple[str, ...] = ()  # in words: what is compared with what
     left_out: tuple[str, ...] = ()  # ids of problems that not all models of a panel have
 
@@ -84,7 +85,7 @@ def _counted(
             drawn = draw(panels, asked.style)
         except MetricError as error:
             raise DataError(f"{error}. The figure needs {asked.needs}") from error
-        return Made(drawn, tuple(sources), _in_words(panels), arranged.left_out)
+        return Made(drawn, tuple(one.origin for one in sources), _in_words(panels), arranged.left_out)
 
     return make
 
@@ -175,6 +176,17 @@ def _coverage(panels: Sequence[Panel], style: Style) -> Drawn:
     return coverage_grid(panels, style)
 
 
+def _perplexity(asked: Asked) -> Made:
+    from kurve.figures.perplexity import perplexity_data, perplexity_figure
+
+    found = load_perplexities(asked)
+    try:
+        figure = perplexity_figure(found.shown, title=asked.style.title or found.title, unit=found.unit)
+    except MetricError as error:
+        raise DataError(f"{error}. The figure needs {asked.needs}") from error
+    return Made(Drawn(figure, perplexity_data(found.shown)), found.origins)
+
+
 KINDS = (
     Kind(
         "curves", ("fig2", "fig3", "fig4", "fig7", "fig9", "fig10", "fig11"),
@@ -184,6 +196,10 @@ KINDS = (
     Kind(
         "accuracy", ("fig5", "fig13"), "histogram of problems by their share of correct samples, base beside tuned",
         "evaluations of one or more models", _counted(_accuracy, by=BY_PAIR),
+    ),
+    Kind(
+        "perplexity", ("fig6",), "how likely a model finds the samples of several: histograms and quartiles",
+        "runs or folders of kurve score", _perplexity,
     ),
     Kind(
         "algorithms", ("fig8", "table2"), "curves of algorithms, and pass@1, pass@256 and delta SE as bars",

@@ -1,8 +1,8 @@
 """What `runs=` of a figure names: evaluations with their counts, and what is known of each."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -49,12 +49,36 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where numbers of a figure come from, for its record."""
+
+    name: str
+    place: str  # file, folder or run
+    run_id: str = ""
+    role: str = ""
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """An evaluation of a figure, and where it is."""
 
     evaluated: Evaluated
     place: str  # file, folder or run
     run_id: str = ""
+
+    @property
+    def origin(self) -> Origin:
+        """The evaluation as the figure's record names it."""
+        one = self.evaluated
+        details = {
+            "benchmark": one.benchmark,
+            "temperature": one.temperature,
+            "step": one.step,
+            "problems": len(one.tally.problem_ids),
+            "samples": int(one.tally.reach.min()),
+        }
+        return Origin(one.name, self.place, self.run_id, one.role, details)
 
 
 def load_sources(asked: Asked) -> list[Source]:
@@ -68,7 +92,7 @@ def load_sources(asked: Asked) -> list[Source]:
         TrackingError: the tracker cannot be reached.
     """
     cfg, tracker = asked.cfg, asked.tracker
-    runs = _runs(cfg, tracker)
+    runs = named_runs(cfg, tracker)
     found = [find(cfg, "runs", one, tracker) for one in asked.tracked(runs, "reading")]
     given = listed(cfg.base) if cfg.base is not None else []
     known = {*runs, *(one.counted.name for one in found), *(map(str, cfg.names or ()))}
@@ -87,8 +111,12 @@ def load_sources(asked: Asked) -> list[Source]:
     ]
 
 
-def _runs(cfg: DictConfig, tracker: Tracker) -> list[str]:
-    """The references of `runs`, studies as their evaluations."""
+def named_runs(cfg: DictConfig, tracker: Tracker) -> list[str]:
+    """The references of `runs`, studies as their evaluations.
+
+    Raises:
+        ConfigError: none is given, or a study without evaluations.
+    """
     if cfg.runs is None:
         raise ConfigError(
             "kurve figure needs runs=<ref>[,<ref>...]: run ids, report folders, sample stores, counts files, "

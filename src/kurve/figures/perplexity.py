@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from kurve.errors import MetricError
 from kurve.figures.style import COLOURS, DASHES, GREY, drawable
+from kurve.metrics.likelihood import perplexity
+from kurve.types import Table
 
 _BINS = 40
 _EDGE = 0.995  # share of the samples of each distribution that the axis shows at least
@@ -76,6 +78,17 @@ def _edges(distributions: Sequence[Shown]) -> NDArray[np.float64]:
     ends = [float(np.quantile(one.log_perplexities, _EDGE)) for one in distributions]
     edges: NDArray[np.float64] = np.linspace(0.0, max(max(ends) * 1.02, 1e-3), _BINS + 1)
     return edges
+
+
+def perplexity_data(distributions: Sequence[Shown]) -> Table:
+    """The values that the boxes of the figure show, as perplexities."""
+    quantiles = (0.05, 0.25, 0.5, 0.75, 0.95)
+    rows = []
+    for one in distributions:
+        values = np.quantile(one.log_perplexities, quantiles)
+        rows.append((one.name, one.log_perplexities.size, *perplexity(values).tolist()))
+    names = tuple(f"perplexity_quantile_{quantile:g}" for quantile in quantiles)
+    return Table("perplexity", ("distribution", "num_samples", *names), tuple(rows))
 
 
 def _histogram(axes: Axes, one: Shown, edges: NDArray[np.float64], *, colour: str, dash: str) -> None:
