@@ -91,7 +91,7 @@ def compare(
 
     Raises:
         DataError: no problems, or problems that do not pair, see `paired`.
-        MetricError: counts as `pass_at_k` refuses them.
+        MetricError: bad counts.
     """
     base, tuned = paired(base, tuned, names=names)
     k = headline_k(base, tuned)
@@ -99,7 +99,7 @@ def compare(
     ks = np.union1d(log_spaced(fewest, MOST_KS), [k])
     before, after = pass_at_k_of(base, ks), pass_at_k_of(tuned, ks)
     difference = paired_difference(before, after, ks, rng, confidence=confidence, draws=draws)
-    ranges = k_ranges(difference)
+    ranges, gap_k = k_ranges(difference), delta_se_k(base)
 
     def at(column: int) -> PassAtK:
         change = difference_interval(after[:, column] - before[:, column], confidence=confidence)
@@ -113,8 +113,8 @@ def compare(
         verdict=overall(ranges),
         at_1=at(0),
         headline=at(int(np.searchsorted(ks, k))),
-        delta_se=delta_se(base, tuned, delta_se_k(base), confidence=confidence),
-        delta_se_k=delta_se_k(base),
+        delta_se=delta_se(base, tuned, gap_k, confidence=confidence),
+        delta_se_k=gap_k,
         crossover=crossover(after - before, difference, rng, draws=draws),
         coverage=coverage_sets(base, tuned),
         settling=tuple(settling(base, tuned, one, confidence=confidence) for one in sorted({1, k})),

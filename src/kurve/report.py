@@ -150,29 +150,9 @@ def build_report(
     Raises:
         MetricError: a problem without a judged sample, a sample that comes twice, or a metric that fails.
     """
-    plan = preview_plan(len(problems), settings.num_samples, settings.preview_rows) if problems else []
-    gathered = Gathered(problems) if _of_samples(settings) else None
-    judged = JudgedSamples(problems, settings.num_samples, plan, gathered=gathered)
-    counted = tally([problem.id for problem in problems], judged.follow(verdicts))
-    counts = unbiased_tally(counted, settings.stopping) if settings.stopping else counted
-    drawn = DrawnSamples(problems, settings.num_samples, plan, gathered=gathered)
-    drawn.read(samples)
-    estimates, curve = _pass_at_k(counts, settings, rng or np.random.default_rng(settings.seed))
-    notes = [*_notes(counted, settings, drawn), *_adaptive_notes(counted, settings)]
-    found = Collected(curves=[curve], histograms=[accuracy_histogram(counts)], notes=notes)
-    found.add("pass_at_k", Measured({f"pass_at_{k}": estimate for k, estimate in estimates.items()}))
-    found.scalars |= _count_scalars(counts, counted) | _outcome_scalars(judged) | _sample_scalars(drawn)
-    pairs, left_out = _disagreement_table(judged)
-    found.tables += (_sample_table(problems, judged, drawn), pairs, _problem_table(problems, counts, drawn))
-    found.notes += left_out
-    add_metrics(found, counts, settings.metrics)
-    if gathered is not None:
-        _add_of_samples(found, gathered, settings)
-    if answer_space is not None:
-        found.add("chance", against_chance(curve, answer_space, estimates))
-        found.scalars["num_possible_answers"] = float(answer_space)
-    if settings.extrapolate:
-        found.add("extrapolate", _extrapolated(counts, settings))
+    seen = _observe(problems, samples, verdicts, settings)
+    counts = unbiased_tally(seen.counted, settings.stopping) if settings.stopping else seen.counted
+    found = _measured(seen, counts, settings, rng=rng, answer_space=answer_space)
     return Report(
         benchmark=benchmark,
         spec=spec,
@@ -185,6 +165,57 @@ def build_report(
         notes=tuple(found.notes),
         stopping=settings.stopping,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Observed:
+    """What one pass over verdicts and samples found."""
+
+    problems: Sequence[Problem]
+    judged: JudgedSamples
+    counted: Tally  # as it was judged
+    drawn: DrawnSamples
+    gathered: Gathered | None  # single samples, where they are measured
+
+
+def _observe(
+    problems: Sequence[Problem], samples: Iterable[Sample], verdicts: Iterable[Verdict], settings: ReportSettings
+) -> _Observed:
+    plan = preview_plan(len(problems), settings.num_samples, settings.preview_rows) if problems else []
+    gathered = Gathered(problems) if _of_samples(settings) else None
+    judged = JudgedSamples(problems, settings.num_samples, plan, gathered=gathered)
+    counted = tally([problem.id for problem in problems], judged.follow(verdicts))
+    drawn = DrawnSamples(problems, settings.num_samples, plan, gathered=gathered)
+    drawn.read(samples)
+    return _Observed(problems, judged, counted, drawn, gathered)
+
+
+def _measured(
+    seen: _Observed,
+    counts: Tally,
+    settings: ReportSettings,
+    *,
+    rng: np.random.Generator | None,
+    answer_space: int | None,
+) -> Collected:
+    estimates, curve = _pass_at_k(counts, settings, rng or np.random.default_rng(settings.seed))
+    notes = [*_notes(seen.counted, settings, seen.drawn), *_adaptive_notes(seen.counted, settings)]
+    found = Collected(curves=[curve], histograms=[accuracy_histogram(counts)], notes=notes)
+    found.add("pass_at_k", Measured({f"pass_at_{k}": estimate for k, estimate in estimates.items()}))
+    found.scalars |= _count_scalars(counts, seen.counted) | _outcome_scalars(seen.judged) | _sample_scalars(seen.drawn)
+    pairs, left_out = _disagreement_table(seen.judged)
+    problems = _problem_table(seen.problems, counts, seen.drawn)
+    found.tables += (_sample_table(seen.problems, seen.judged, seen.drawn), pairs, problems)
+    found.notes += left_out
+    add_metrics(found, counts, settings.metrics)
+    if seen.gathered is not None:
+        _add_of_samples(found, seen.gathered, settings)
+    if answer_space is not None:
+        found.add("chance", against_chance(curve, answer_space, estimates))
+        found.scalars["num_possible_answers"] = float(answer_space)
+    if settings.extrapolate:
+        found.add("extrapolate", _extrapolated(counts, settings))
+    return found
 
 
 def _check_whole(name: str, value: object, least: int, most: int) -> None:

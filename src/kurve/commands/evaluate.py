@@ -17,7 +17,7 @@ from kurve.commands.made import tell
 from kurve.commands.matching import at_matched_temperature, keep
 from kurve.commands.measure import Evaluation, measure, publish, show, tracked
 from kurve.commands.models import with_name
-from kurve.commands.plan import MAX_SAMPLES, make_plan, whole
+from kurve.commands.plan import MAX_SAMPLES, Plan, make_plan, whole
 from kurve.commands.sample import checked_sampler, open_store, stop_on_sigterm
 from kurve.commands.stages import JudgeAlongside, draw, judge_stored, verdict_set
 from kurve.commands.stopping import stopping_rule
@@ -25,7 +25,8 @@ from kurve.errors import ConfigError
 from kurve.metrics.extrapolation import LEAST_PROBLEMS
 from kurve.progress import Progress
 from kurve.report import ReportSettings, check_budget
-from kurve.store import VerdictStore
+from kurve.samplers import Sampler
+from kurve.store import SampleStore, VerdictStore
 from kurve.tracking import Tracker
 from kurve.types import StoppingRule
 from kurve.verifiers import Verifier
@@ -56,7 +57,6 @@ def main(cfg: DictConfig) -> None:
         sampler = checked_sampler(cfg, plan, log=run_dir / "engine.log", lacking_in=lacking)
         store = stack.enter_context(open_store(cfg, plan, rule))
         keep(store.folder, matched)
-        missing = store.missing(plan.ids, plan.num_samples)
         verdicts = stack.enter_context(VerdictStore.open(store, judged_by))
         evaluation = Evaluation(
             benchmark=measured,
@@ -71,21 +71,7 @@ def main(cfg: DictConfig) -> None:
             left_out=questions_of(plan.benchmark, guesses),
         )
         todo = stack.enter_context(tracked(tracker, evaluation))
-        with (
-            verifier,
-            Progress(missing={k: len(v) for k, v in missing.items()}, num_problems=len(plan.ids)) as progress,
-        ):
-            problems = {problem.id: problem for problem in plan.benchmark.problems}
-            if rule is not None:
-                draw_adaptively(
-                    plan, rule, sampler, store=store, verdicts=verdicts, verifier=verifier, progress=progress
-                )
-            elif missing:
-                with JudgeAlongside(verifier, verdicts, problems, progress) as judge:
-                    draw(plan, store, sampler, missing, progress=progress, on_stored=judge.offer)
-            progress.stage("judging")
-            judge_stored(store, verdicts, verifier, problems, num_samples=plan.num_samples, progress=progress)
-            progress.stage("done")
+        _draw_and_judge(plan, sampler, verifier, store=store, verdicts=verdicts, rule=rule)
         report = measure(evaluation, store, verdicts)
         publish(tracker, report, run_dir / "report", todo=todo, later=_send_later(cfg, store.folder))
         show(report, evaluation, tracker, folder=run_dir / "report", todo=todo)
@@ -98,6 +84,30 @@ def main(cfg: DictConfig) -> None:
             model=plan.model.name,
             benchmark=plan.benchmark.name,
         )
+
+
+def _draw_and_judge(
+    plan: Plan,
+    sampler: Sampler,
+    verifier: Verifier,
+    *,
+    store: SampleStore,
+    verdicts: VerdictStore,
+    rule: StoppingRule | None,
+) -> None:
+    """Draw what is missing and judge what is unjudged, at the same time."""
+    missing = store.missing(plan.ids, plan.num_samples)
+    problems = {problem.id: problem for problem in plan.benchmark.problems}
+    counts = {problem_id: len(indices) for problem_id, indices in missing.items()}
+    with verifier, Progress(missing=counts, num_problems=len(plan.ids)) as progress:
+        if rule is not None:
+            draw_adaptively(plan, rule, sampler, store=store, verdicts=verdicts, verifier=verifier, progress=progress)
+        elif missing:
+            with JudgeAlongside(verifier, verdicts, problems, progress) as judge:
+                draw(plan, store, sampler, missing, progress=progress, on_stored=judge.offer)
+        progress.stage("judging")
+        judge_stored(store, verdicts, verifier, problems, num_samples=plan.num_samples, progress=progress)
+        progress.stage("done")
 
 
 def _send_later(cfg: DictConfig, store: Path) -> str:
