@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from kurve.errors import TrackingError
 from kurve.tracking import RunInfo, TimedPoint, Tracker
 
 
@@ -22,6 +23,8 @@ def publish_files(
     try:
         tracker.log_files(files, folder)
         tracker.log_points(points)
+    except TrackingError:  # whom to tell that it failed?
+        raise
     except BaseException:
         tracker.finish("FAILED")
         raise

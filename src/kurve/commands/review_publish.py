@@ -7,6 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from kurve.commands import provenance
+from kurve.commands.publishing import publish_files
 from kurve.commands.review_stores import Source
 from kurve.errors import DataError
 from kurve.figures.files import save, write_whole
@@ -115,9 +116,12 @@ def publish(
     urls = []
     for one, (files, document) in zip(judged, results, strict=True):
         info = _run_info(cfg, sheet, [one.source], said=document)
-        urls.append(_log(tracker, info, [page, *tables, *files], _points(one, one.results[settings.rule])))
+        points = _points(one, one.results[settings.rule])
+        publish_files(tracker, info, [page, *tables, *files], FOLDER, points=points)
+        urls.append(tracker.url)
     if not judged:
-        urls.append(_log(tracker, _run_info(cfg, sheet, sheet.sources, said=b""), [page, *tables], []))
+        publish_files(tracker, _run_info(cfg, sheet, sheet.sources, said=b""), [page, *tables], FOLDER)
+        urls.append(tracker.url)
     return Published(folder, page, tuple(filter(None, urls)))
 
 
@@ -204,17 +208,3 @@ def _run_info(cfg: DictConfig, sheet: Sheet, sources: Sequence[Source], *, said:
         config_yaml=provenance.as_yaml(config),
         versions=provenance.versions(),
     )
-
-
-def _log(tracker: Tracker, info: RunInfo, files: Sequence[Path], points: Sequence[TimedPoint]) -> str:
-    """The URL of the run that holds the files and the points, which may have been logged before."""
-    if not tracker.start(info):
-        return tracker.url
-    try:
-        tracker.log_files(files, FOLDER)
-        tracker.log_points(points)
-    except BaseException:
-        tracker.finish("FAILED")
-        raise
-    tracker.finish("FINISHED")
-    return tracker.url

@@ -13,6 +13,7 @@ from kurve.commands.build import build
 from kurve.commands.made import tell
 from kurve.commands.models import build_model, with_name
 from kurve.commands.plan import MAX_SAMPLES, checked, lora_address, whole, with_local_revision
+from kurve.commands.publishing import publish_files
 from kurve.commands.sample import stop_on_sigterm
 from kurve.commands.score_show import show
 from kurve.commands.score_sources import Source, base_place, find_sources, reference_source
@@ -178,19 +179,12 @@ def _agreement(source: Source, columns: Columns) -> list[str]:
 
 
 def _publish(cfg: DictConfig, plan: _Plan, found: Perplexities, files: Sequence[Path], tracker: Tracker) -> None:
-    if not tracker.start(_run_info(cfg, plan, found)):
-        return
     try:
-        tracker.log_files(files, NAME)
-        tracker.log_points(_points(found))
+        publish_files(tracker, _run_info(cfg, plan, found), files, NAME, points=_points(found))
     except TrackingError as error:
         raise TrackingError(
             f"{error}\nNothing is lost: the numbers are in {files[0].parent}, and scores are stored"
         ) from error
-    except BaseException:
-        tracker.finish("FAILED")
-        raise
-    tracker.finish("FINISHED")
 
 
 def _run_info(cfg: DictConfig, plan: _Plan, found: Perplexities) -> RunInfo:
