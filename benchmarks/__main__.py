@@ -14,7 +14,7 @@ from rich.table import Table
 from benchmarks import Row
 from kurve import __version__
 
-MODULES = ("passk", "compare", "tracking", "grading", "sampling", "overlap", "training")
+MODULES = ("passk", "compare", "import", "tracking", "grading", "sampling", "overlap", "training")
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 COLUMNS = ("what", "measured", "goal", "met", "how")
 

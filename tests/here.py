@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,9 +19,10 @@ def run_here(folder: Path, words: Sequence[str], environment: Mapping[str, str])
 
     Working folder, environment, log handlers and Hydra are as before afterwards.
     """
-    out, err = io.StringIO(), io.StringIO()
+    out = io.StringIO()
     loggers = [(one, one.handlers[:], one.level) for one in map(logging.getLogger, (None, "kurve"))]
     before = dict(os.environ)
+    err = tempfile.TemporaryFile("w+", encoding="utf-8", buffering=1)  # noqa: SIM115  a file: Progress writes to a copy of it
     try:
         with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             os.environ.clear()
@@ -36,4 +38,6 @@ def run_here(folder: Path, words: Sequence[str], environment: Mapping[str, str])
             logger.handlers = handlers
             logger.setLevel(level)
         HydraConfig.instance().cfg = None  # no job is running any more
-    return subprocess.CompletedProcess(list(words), code, out.getvalue(), err.getvalue())
+    with err:
+        err.seek(0)
+        return subprocess.CompletedProcess(list(words), code, out.getvalue(), err.read())

@@ -26,6 +26,7 @@ COMMANDS = {
     "train": "train a model by RLVR, SFT or distillation; every checkpoint can be evaluated",
     "report": "measure and track stored samples; also sends what could not be tracked earlier",
     "compare": "what changed between a base and tuned models, problem by problem, with its uncertainty",
+    "import": "bring samples or verdicts of other tools (lm-eval, lighteval, Inspect, ...) into a store and a run",
     "sync": "send what trainings could not send while their tracking server was away",
     "merge": "make one sample store of several shards or seeds",
     "list": "show what can be chosen (kurve list benchmark) and what is stored (kurve list samples)",
@@ -96,6 +97,8 @@ def _named(command: str, arguments: Sequence[str]) -> list[str]:
     """Words that a person copies, as the overrides that they mean: a path may hold `=`, a list of models commas."""
     if command == "compare":
         return [_quoted(word) if word.startswith(("base=", "tuned=")) else word for word in arguments]
+    if command == "import":
+        return [_quoted(word) if word.startswith("path=") else word for word in arguments]
     if command != "sync" or not arguments or arguments[0].startswith("-"):
         return list(arguments)
     first, *rest = arguments
@@ -188,6 +191,8 @@ def _run_command(entry: "Callable[[DictConfig], None]", cfg: "DictConfig", comma
             raise ConfigError(
                 f"kurve {command} needs samples=<folder or fingerprint>; kurve list samples shows what is stored"
             ) from error
+        if command == "import" and key == "path":
+            raise ConfigError("kurve import needs path=<file, folder or pattern>, several with commas") from error
         if command == "compare" and key in ("base", "tuned"):
             raise ConfigError(
                 f"kurve compare needs {key}=<model>: a counts file, a sample store, a run id or models:/<name>@<alias>"

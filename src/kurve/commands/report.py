@@ -10,7 +10,7 @@ from kurve.commands.build import build
 from kurve.commands.evaluate import report_settings
 from kurve.commands.measure import Evaluation, measure, publish, show, tracked
 from kurve.commands.stages import judge_stored, verdict_set
-from kurve.commands.stored import find_store, stored_benchmark, stored_config
+from kurve.commands.stored import find_store, given_verdicts, stored_benchmark, stored_config
 from kurve.errors import ConfigError
 from kurve.store import SampleStore, VerdictStore
 from kurve.tracking import Tracker
@@ -34,17 +34,19 @@ def main(cfg: DictConfig) -> None:
         settings = report_settings(cfg.report, num_samples)
         tracker.check()
         config = _config(drawn_with, cfg, num_samples)
+        given = given_verdicts(drawn_with)
         evaluation = Evaluation(
             benchmark=benchmark,
             spec=store.spec,
             model_name=str(OmegaConf.select(config, "model.name", default=store.spec.model)),
             folder=folder,
-            verifier=verdict_set(verifier, benchmark),
+            verifier=given or verdict_set(verifier, benchmark),
             settings=settings,
             config=provenance.recorded(config),
         )
         with tracked(tracker, evaluation) as todo:
-            _judge_missing(store, evaluation, verifier)
+            if not given:
+                _judge_missing(store, evaluation, verifier)
             with VerdictStore.open(store, evaluation.verifier, read_only=True) as verdicts:
                 report = measure(evaluation, store, verdicts)
             publish(
@@ -78,11 +80,10 @@ def _config(drawn_with: DictConfig | None, cfg: DictConfig, num_samples: int) ->
 
 def _num_samples(cfg: DictConfig, store: SampleStore, ids: list[str]) -> int:
     """How many samples of each problem to use; ragged stores keep all of theirs."""
-    counts = store.counts()
-    most = max(counts[problem_id] for problem_id in ids)
     wanted = cfg.num_samples
     if wanted is None:
-        return most
+        return store.extent(ids)
+    counts = store.counts()
     least = min(counts[problem_id] for problem_id in ids)
     if isinstance(wanted, bool) or not isinstance(wanted, int) or not 1 <= wanted <= least:
         raise ConfigError(

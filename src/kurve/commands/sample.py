@@ -59,17 +59,17 @@ def open_store(cfg: DictConfig, plan: Plan) -> SampleStore:
     store = SampleStore.open(Path(cfg.paths.samples), plan.spec)
     try:
         store.record_prompts(plan.prompts, {problem.id: problem.question for problem in plan.benchmark.problems})
-        write_evaluation(store.folder, provenance.as_yaml(_found_from_anywhere(provenance.recorded(cfg))))
+        write_evaluation(store.folder, provenance.as_yaml(from_anywhere(provenance.recorded(cfg))))
     except BaseException:
         store.close()
         raise
     return store
 
 
-def _found_from_anywhere(config: dict[str, Any]) -> dict[str, Any]:
+def from_anywhere(config: dict[str, Any]) -> dict[str, Any]:
     """The config with the benchmark's local file by its whole path: `kurve report` may run in another folder."""
-    benchmark = config["benchmark"]
-    if not benchmark.get("path"):
+    benchmark = config.get("benchmark")
+    if not benchmark or not benchmark.get("path"):
         return config
     return config | {"benchmark": benchmark | {"path": str(Path(benchmark["path"]).expanduser().absolute())}}
 
