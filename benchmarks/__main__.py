@@ -14,7 +14,9 @@ from rich.table import Table
 from benchmarks import Row
 from kurve import __version__
 
-MODULES = ("passk", "compare", "adaptive", "tracking", "grading", "sampling", "scoring", "overlap", "training")
+MODULES = (
+    "passk", "compare", "adaptive", "import", "tracking", "grading", "sampling", "scoring", "overlap", "training",
+)  # fmt: skip
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 COLUMNS = ("what", "measured", "goal", "met", "how")
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "compare": "what changed between a base and tuned models, problem by problem, with its uncertainty",
     "score": "how likely a model finds stored samples: perplexity, and its place among the base's own",
     "figure": "draw a figure of the study from stored runs (kurve figure curves runs=...), with the numbers in it",
+    "import": "bring samples or verdicts of other tools (lm-eval, lighteval, Inspect, ...) into a store and a run",
     "sync": "send what trainings could not send while their tracking server was away",
     "merge": "make one sample store of several shards or seeds",
     "list": "show what can be chosen (kurve list benchmark) and what is stored (kurve list samples)",
@@ -48,6 +49,7 @@ _EXAMPLES = {
 _REFERENCES = {  # settings of each command whose values are one text for Hydra, whatever characters they have
     "compare": ("base=", "tuned="),
     "figure": ("runs=", "base=", "title=", "output="),
+    "import": ("path=",),
     "review": ("samples=", "sheet=", "judges="),
     "score": ("samples=", "base=", "reference="),
 }
@@ -201,6 +203,8 @@ def _run_command(entry: "Callable[[DictConfig], None]", cfg: "DictConfig", comma
             raise ConfigError(
                 f"kurve {command} needs samples=<folder or fingerprint>; kurve list samples shows what is stored"
             ) from error
+        if command == "import" and key == "path":
+            raise ConfigError("kurve import needs path=<file, folder or pattern>, several with commas") from error
         if command == "compare" and key in ("base", "tuned"):
             raise ConfigError(
                 f"kurve compare needs {key}=<model>: a counts file, a sample store, a run id or models:/<name>@<alias>"

@@ -182,6 +182,8 @@ def _against(one: Distribution, base: Distribution, unit: str, confidence: float
 
 def drawn_words(spec: SamplingSpec) -> str:
     """How the samples' distribution differs from the one that scores them, in words; empty if it does not."""
+    if spec.temperature is None or spec.top_p is None or spec.top_k is None or spec.min_p is None:
+        return "settings that are not on record, perhaps another distribution than the one that scores them"
     cuts = {"top_p": spec.top_p < 1, "top_k": spec.top_k > 0, "min_p": spec.min_p > 0}
     settings = [f"T = {spec.temperature:g}", *(f"{name} = {getattr(spec, name):g}" for name, on in cuts.items() if on)]
     if spec.temperature <= 1 and (spec.temperature < 1 or any(cuts.values())):

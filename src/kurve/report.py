@@ -286,7 +286,9 @@ def _sample_scalars(drawn: DrawnSamples) -> dict[str, float]:
     total = drawn.finish_reasons.total()
     if not total:
         return {}
-    scalars = {"mean_tokens": drawn.num_tokens / total, "total_tokens": float(drawn.num_tokens)}
+    scalars = {}
+    if drawn.num_tokens:  # imported samples may not say
+        scalars = {"mean_tokens": drawn.num_tokens / total, "total_tokens": float(drawn.num_tokens)}
     have = drawn.count > 0
     scalars["duplicate_rate"] = float(np.mean(1 - drawn.distinct[have] / drawn.count[have]))
     for reason, count in drawn.finish_reasons.most_common(8):

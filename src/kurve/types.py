@@ -115,14 +115,14 @@ class SamplingSpec:
     benchmark_revision: str
     prompt: str  # name of the template
     prompt_digest: str  # of the template's text
-    temperature: float
-    top_p: float
-    top_k: int
-    min_p: float
-    max_tokens: int
-    stop: tuple[str, ...]
-    engine: str
-    seed: str  # one seed, or several joined by '+' in a merged store
+    temperature: float | None  # None, here and below: imported samples whose tool does not say
+    top_p: float | None
+    top_k: int | None
+    min_p: float | None
+    max_tokens: int | None
+    stop: tuple[str, ...] | None
+    engine: str  # of imported samples the tool
+    seed: str  # one seed, several joined by '+' in a merged store, or import-<digest of the imported files>
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +141,8 @@ class Sample:
     problem_id: str
     index: int  # which of the problem's samples, from 0
     text: str
-    finish_reason: str  # stop, length, abort
-    num_tokens: int
+    finish_reason: str  # stop, length, abort; empty if an imported sample's tool does not say
+    num_tokens: int  # 0 if an imported sample's tool does not say
     seed: int | None = None
     logprob_sum: float | None = None  # nats, of the drawn tokens under the unmodified distribution
     entropy_mean: float | None = None  # nats a token

@@ -53,7 +53,7 @@ def report(folder: Path) -> dict[str, dict[str, float]]:
 def pilots(folder: Path) -> dict[float, int]:
     """Stored pilot samples of the tuned model by temperature."""
     found = (SampleStore.open_folder(spec.parent) for spec in (folder / "outputs/samples/pilots").glob("*/spec.json"))
-    return {one.spec.temperature: one.count() for one in found if Path(one.spec.model).name == "tuned"}
+    return {one.spec.temperature or 0.0: one.count() for one in found if Path(one.spec.model).name == "tuned"}
 
 
 def test_the_tuned_model_is_evaluated_at_the_matching_temperature_and_a_second_start_draws_nothing(

@@ -263,3 +263,13 @@ def test_a_read_only_disk_can_be_read_and_refuses_a_writer(tmp_path: Path) -> No
             SampleStore.open(disk, SPEC)
         with SampleStore.open(disk, SPEC, read_only=True) as store:
             assert list(store.samples()) == [sample()]
+
+
+def test_a_spec_whose_settings_are_unknown_is_stored_as_unknown(tmp_path: Path) -> None:
+    unknown = replace(SPEC, temperature=None, top_p=None, top_k=None, min_p=None, max_tokens=None, stop=None)
+    with SampleStore.open(tmp_path, unknown) as store:
+        folder = store.folder
+    with SampleStore.open_folder(folder) as store:
+        assert store.spec == unknown
+        assert store.extent(["a"]) == 0
+    assert folder.name != fingerprint(SPEC)

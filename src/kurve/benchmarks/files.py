@@ -45,6 +45,23 @@ def read(path: Path) -> tuple[list[Row], str]:
     return rows, digest
 
 
+def parse_line(line: bytes, place: str) -> dict[str, object]:
+    """The JSON object of one line; `place` names it in messages.
+
+    Raises:
+        DataError: not UTF-8, not JSON, or not an object.
+    """
+    try:
+        values = json.loads(line.decode())
+    except UnicodeDecodeError as error:
+        raise DataError(f"{place}: not UTF-8 ({error.reason} at byte {error.start})") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{place}: not valid JSON ({error}); each line must be one JSON object") from error
+    if not isinstance(values, dict):
+        raise DataError(f"{place}: expected a JSON object, got {type(values).__name__}: {line[:60]!r}")
+    return values
+
+
 def _existing(path: Path) -> Path:
     try:
         path = path.expanduser()
@@ -62,14 +79,7 @@ def _jsonl(path: Path, content: bytes) -> list[Row]:
         if not line.strip():
             continue
         place = f"{path}, line {number}"
-        try:
-            values = json.loads(line.decode())
-        except UnicodeDecodeError as error:
-            raise DataError(f"{place}: not UTF-8 ({error.reason} at byte {error.start})") from error
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{place}: not valid JSON ({error}); each line must be one JSON object") from error
-        if not isinstance(values, dict):
-            raise DataError(f"{place}: expected a JSON object, got {type(values).__name__}: {line[:60]!r}")
+        values = parse_line(line, place)
         rows.append(Row(place, values))
     return rows
 

@@ -3,8 +3,8 @@
 import difflib
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kurve.benchmarks import cells, files, hub
@@ -40,6 +40,12 @@ class Benchmark:
     def string_only(self) -> tuple[str, ...]:
         """Ids of the problems whose reference answer math-verify reads only as a string."""
         return string_only(self.problems)
+
+    def only(self, ids: Collection[str]) -> "Benchmark":
+        """The same benchmark without all other problems."""
+        kept = [place for place, problem in enumerate(self.problems) if problem.id in ids]
+        strata = tuple(self.strata[place] for place in kept) if self.strata else ()
+        return replace(self, problems=tuple(self.problems[place] for place in kept), strata=strata)
 
 
 def load(

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from kurve.errors import ConfigError
 from kurve.store import list_stores
+from kurve.types import SamplingSpec
 
 STORED = "samples"
 FIGURES = "figure"
@@ -107,11 +108,15 @@ def _stores(root: Path) -> Table:
             per_problem += f"..{store.max_samples}"
         verdicts = ", ".join(f"{one.verifier}: {one.verdicts}" for one in store.verdicts)
         row = (
-            store.fingerprint, spec.model, spec.benchmark, spec.prompt, f"{spec.temperature:g}",
+            store.fingerprint, spec.model, spec.benchmark, spec.prompt, _temperature(spec),
             str(store.problems), per_problem, verdicts, _size(store.bytes), store.held_by,
         )  # fmt: skip
         table.add_row(*map(Text, row))
     return table
+
+
+def _temperature(spec: SamplingSpec) -> str:
+    return "unknown" if spec.temperature is None else f"{spec.temperature:g}"
 
 
 def _size(num_bytes: int) -> str:

@@ -33,6 +33,7 @@ class _Reference:
 
     folder: Path
     spec: SamplingSpec
+    temperature: float
     prompts: tuple[Prompt, ...]  # what the base was sent for each of the plan's problems, in their order
 
 
@@ -132,8 +133,13 @@ def _reference(folder: Path, plan: Plan) -> _Reference:
     with SampleStore.open_folder(folder) as store:
         spec, counts = store.spec, store.counts()
         stored = {prompt.problem_id: prompt for prompt in store.prompts()}
-    if spec.temperature == 0 or plan.decoding.temperature == 0:
-        which = f"the samples of {folder.name} were" if spec.temperature == 0 else "sampling.temperature=0: samples are"
+    if (temperature := spec.temperature) is None:
+        raise ConfigError(
+            f"sampling.{KEY}: the samples of {folder.name} came from another tool, which does not say at "
+            "which temperature; import them with sampling.temperature=... or evaluate the base"
+        )
+    if temperature == 0 or plan.decoding.temperature == 0:
+        which = f"the samples of {folder.name} were" if temperature == 0 else "sampling.temperature=0: samples are"
         raise ConfigError(
             f"{which} drawn greedily, from a distribution without entropy; match one with temperature > 0"
         )
@@ -152,7 +158,7 @@ def _reference(folder: Path, plan: Plan) -> _Reference:
         )
     images = {prompt.problem_id: prompt.images for prompt in plan.prompts}
     prompts = tuple(Prompt(one, stored[one].text, stored[one].messages, images[one]) for one in ids)
-    return _Reference(folder, spec, prompts)
+    return _Reference(folder, spec, temperature, prompts)
 
 
 def _search_digest(reference: _Reference, plan: Plan, settings: SearchSettings, samples: int) -> str:
@@ -169,7 +175,7 @@ def _search(
     ids = plan.ids
     console.print(
         Text(
-            f"token entropy of {reference.folder.name} at T = {reference.spec.temperature:g}, then that of "
+            f"token entropy of {reference.folder.name} at T = {reference.temperature:g}, then that of "
             f"{plan.model.name} at several T: {len(ids):,} problems x {samples:,} samples each, about 5 to 10 times"
         ),
         soft_wrap=True,
@@ -183,11 +189,11 @@ def _search(
             console.print(Text(f"  T = {temperature:<6g} {mean:.4f} nats a token (base {wanted:.4f})"), soft_wrap=True)
             return drawn
 
-        match = match_entropy(base, reference.spec.temperature, measure, settings)
+        match = match_entropy(base, reference.temperature, measure, settings)
     return matched_temperature.as_record(
         match,
         reference=reference.folder.name,
-        reference_temperature=reference.spec.temperature,
+        reference_temperature=reference.temperature,
         confidence=settings.confidence,
         num_problems=len(ids),
         samples=samples,
@@ -205,7 +211,7 @@ def _base_entropies(
         if found is not None:
             return found, "its stored samples"
     with PilotDraws(cfg, _base_plan(plan, reference), num_samples=samples, log=log) as draws:
-        return draws.entropies(reference.spec.temperature), f"a pilot of {samples} samples a problem"
+        return draws.entropies(reference.temperature), f"a pilot of {samples} samples a problem"
 
 
 def _base_plan(plan: Plan, reference: _Reference) -> Plan:

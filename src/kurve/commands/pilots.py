@@ -117,7 +117,7 @@ class _At:
 
 def tells_entropy(spec: SamplingSpec) -> bool:
     """Whether evaluations with these settings draw from the model's own distribution, which their samples tell of."""
-    return spec.temperature == 1 and spec.top_p >= 1 and spec.top_k == 0 and spec.min_p == 0
+    return (spec.temperature, spec.top_p, spec.top_k, spec.min_p) == (1, 1, 0, 0)
 
 
 def stored_entropies(

@@ -13,7 +13,7 @@ from kurve.commands.measure import Evaluation, measure, publish, show, tracked
 from kurve.commands.plan import whole
 from kurve.commands.stages import judge_stored, verdict_set
 from kurve.commands.stopping import is_adaptive, shortened_rule, stored_rule
-from kurve.commands.stored import find_store, stored_benchmark, stored_config
+from kurve.commands.stored import find_store, given_verdicts, stored_benchmark, stored_config
 from kurve.errors import ConfigError
 from kurve.store import SampleStore, VerdictStore
 from kurve.tracking import Tracker
@@ -42,19 +42,21 @@ def main(cfg: DictConfig) -> None:
         measured, guesses = filtered_benchmark(cfg, settings, benchmark, tracker)
         check_num_problems(settings, len(measured.problems))
         config = _config(drawn_with, cfg, num_samples)
+        given = given_verdicts(drawn_with)
         evaluation = Evaluation(
             benchmark=measured,
             spec=store.spec,
             model_name=str(OmegaConf.select(config, "model.name", default=store.spec.model)),
             folder=folder,
-            verifier=verdict_set(verifier, benchmark),
+            verifier=given or verdict_set(verifier, benchmark),
             settings=settings,
             config=provenance.recorded(config),
             guesses=guesses,
             left_out=questions_of(benchmark, guesses),
         )
         with tracked(tracker, evaluation) as todo:
-            _judge_missing(store, evaluation, verifier)
+            if not given:
+                _judge_missing(store, evaluation, verifier)
             with VerdictStore.open(store, evaluation.verifier, read_only=True) as verdicts:
                 report = measure(evaluation, store, verdicts)
             publish(
@@ -91,14 +93,13 @@ def _num_samples(cfg: DictConfig, store: SampleStore, ids: list[str], rule: Stop
 
     Not those whose numbers depend on outcomes and which no rule explains any more: they keep what all problems have.
     """
-    if rule is not None:
-        return rule.most if cfg.num_samples is None else whole(cfg.num_samples, "num_samples", least=2, most=rule.most)
-    counts = store.counts()
-    most = max(counts[problem_id] for problem_id in ids)
     wanted = cfg.num_samples
+    if rule is not None:
+        return rule.most if wanted is None else whole(wanted, "num_samples", least=2, most=rule.most)
+    counts = store.counts()
     least = min(counts[problem_id] for problem_id in ids)
     if wanted is None:
-        return least if is_adaptive(store.folder) else most
+        return least if is_adaptive(store.folder) else store.extent(ids)
     if isinstance(wanted, bool) or not isinstance(wanted, int) or not 1 <= wanted <= least:
         raise ConfigError(
             f"num_samples={wanted!r}, but the store holds {least} samples for some problem; give 1..{least}"

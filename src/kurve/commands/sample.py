@@ -71,7 +71,7 @@ def open_store(cfg: DictConfig, plan: Plan, rule: StoppingRule | None = None) ->
     try:
         store.record_prompts(plan.prompts, {problem.id: problem.question for problem in plan.benchmark.problems})
         record_design(store.folder, rule)
-        write_evaluation(store.folder, provenance.as_yaml(_found_from_anywhere(provenance.recorded(cfg))))
+        write_evaluation(store.folder, provenance.as_yaml(from_anywhere(provenance.recorded(cfg))))
         keep_strata(store.folder, plan.benchmark.strata_by_id)
     except BaseException:
         store.close()
@@ -79,10 +79,10 @@ def open_store(cfg: DictConfig, plan: Plan, rule: StoppingRule | None = None) ->
     return store
 
 
-def _found_from_anywhere(config: dict[str, Any]) -> dict[str, Any]:
+def from_anywhere(config: dict[str, Any]) -> dict[str, Any]:
     """The config with the benchmark's local file by its whole path: `kurve report` may run in another folder."""
-    benchmark = config["benchmark"]
-    if not benchmark.get("path"):
+    benchmark = config.get("benchmark")
+    if not benchmark or not benchmark.get("path"):
         return config
     return config | {"benchmark": benchmark | {"path": str(Path(benchmark["path"]).expanduser().absolute())}}
 

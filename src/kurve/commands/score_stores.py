@@ -147,7 +147,7 @@ def _requests(
         for prompt in store.prompts()
         if prompt.problem_id in wanted
     }
-    responses = ResponseTokenizer(scorer.tokens, stops=store.spec.stop, drawing=reading.drawing)
+    responses = ResponseTokenizer(scorer.tokens, stops=store.spec.stop or (), drawing=reading.drawing)
     longest = scorer.longest
     unscored = (one for one in store.samples(wanted) if one.index in wanted[one.problem_id])
     while batch := list(islice(unscored, _BATCH)):

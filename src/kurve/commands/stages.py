@@ -13,11 +13,11 @@ from kurve.benchmarks.answers import GOLD_VERSION
 from kurve.benchmarks.rows import Benchmark
 from kurve.commands.plan import Plan
 from kurve.commands.provenance import digest
-from kurve.errors import KurveError
+from kurve.errors import DataError, KurveError
 from kurve.progress import Progress
 from kurve.samplers import Sampler
 from kurve.store import SampleStore, VerdictStore
-from kurve.types import Problem, Sample, SampleRequest, Verdict
+from kurve.types import Answer, Problem, Sample, SampleRequest, Verdict
 from kurve.verifiers import Verifier
 
 JUDGE_BATCH = 512  # stored samples judged in one call
@@ -176,14 +176,37 @@ def judge_stored(
     num_samples: int,
     progress: Progress | None = None,
 ) -> None:
-    """Judge the stored samples of these problems that have no verdict yet, or only a failed one."""
+    """Judge the stored samples of these problems that have no verdict yet, or only a failed one.
+
+    Raises:
+        DataError: such a problem has no reference answer to judge by.
+    """
     missing = {
         problem_id: frozenset(indices) for problem_id, indices in verdicts.missing(problems, num_samples).items()
     }
+    check_references([problems[problem_id] for problem_id in missing])
     stored = store.samples(problem_ids=missing, num_samples=num_samples) if missing else iter(())
     unjudged = (sample for sample in stored if sample.index in missing[sample.problem_id])
     for batch in _batches(unjudged):
         judge(batch, verifier, verdicts, problems, progress)
+
+
+def check_references(problems: Sequence[Problem]) -> None:
+    """Refuse to judge without a reference answer.
+
+    Raises:
+        DataError: a problem has none, or one that cannot be read.
+    """
+    without = [
+        problem for problem in problems if isinstance(problem.reference, Answer) and not problem.reference.values
+    ]
+    if without:
+        raw = without[0].reference.raw
+        why = f"one that cannot be read as an answer: {raw[:60]!r}" if raw else "none"
+        raise DataError(
+            f"{len(without)} problems have no reference answer to judge by ({without[0].id!r} has {why}); name the "
+            "data that has them: benchmark=..."
+        )
 
 
 def _batches(samples: Iterable[Sample]) -> Iterator[list[Sample]]:

@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from kurve.benchmarks.rows import Benchmark
@@ -14,6 +15,8 @@ from kurve.store import SampleStore
 from kurve.types import Problem
 
 EVALUATION = "evaluation.yaml"  # in the store's folder: the config it was last drawn with
+PROBLEMS = "problems.jsonl"  # in the folder of an imported store
+IMPORTED = "kurve.benchmarks.imported.load"
 
 
 def find_store(cfg: DictConfig, reference: str) -> Path:
@@ -38,14 +41,23 @@ def find_store(cfg: DictConfig, reference: str) -> Path:
 
 
 def stored_config(folder: Path) -> DictConfig | None:
-    """The config the store was last drawn with; None for a store that was merged or imported."""
+    """The config the store was last drawn with, or imported with; None for one that was merged of unlike ones."""
     path = folder / EVALUATION
     if not path.is_file():
         return None
     cfg = OmegaConf.load(path)
     if not isinstance(cfg, DictConfig):
         raise DataError(f"{path} is not a kurve config; remove it and name the benchmark: benchmark=...")
+    if OmegaConf.select(cfg, "benchmark._target_") == IMPORTED:
+        cfg.benchmark.path = str(folder / PROBLEMS)  # the store may have been moved
     return cfg
+
+
+def given_verdicts(drawn_with: DictConfig | None) -> str:
+    """The set of verdicts that samples were imported with; empty if there is none, or another verifier is asked for."""
+    asked = any(one.startswith(("verifier=", "verifier.")) for one in HydraConfig.get().overrides.task)
+    name = OmegaConf.select(drawn_with, "imported.verdicts") if drawn_with is not None else None
+    return str(name) if name and not asked else ""
 
 
 def stored_benchmark(cfg: DictConfig, drawn_with: DictConfig | None, store: SampleStore) -> Benchmark:

@@ -33,9 +33,7 @@ def main(cfg: DictConfig) -> None:
             Progress(missing={}, num_problems=len(problems)) as progress,
         ):
             progress.stage("judging")
-            judge_stored(
-                store, verdicts, verifier, problems, num_samples=max(store.counts().values()), progress=progress
-            )
+            judge_stored(store, verdicts, verifier, problems, num_samples=store.extent(problems), progress=progress)
             progress.stage("done")
             outcomes: Counter[Outcome] = sum(verdicts.counts(problems).values(), Counter())
     console = Console(highlight=False)

@@ -93,7 +93,7 @@ def labels(reports: Sequence[Report]) -> list[str]:
     if len({report.benchmark for report in reports}) > 1:
         names = [f"{name}, {report.benchmark}" for name, report in zip(names, reports, strict=True)]
     if len(set(names)) < len(names):
-        names = [f"{name}, T = {report.spec.temperature:g}" for name, report in zip(names, reports, strict=True)]
+        names = [f"{name}, {_temperature(report)}" for name, report in zip(names, reports, strict=True)]
     if len(set(names)) < len(names):
         names = [f"{name} ({number})" for number, name in enumerate(names, start=1)]
     return [_fitted(name, 48) for name in names]
@@ -128,10 +128,15 @@ def _subtitle(reports: Sequence[Report], extra: str) -> str:
     parts = (
         _same([_problems(len(report.tally.problem_ids)) for report in reports]),
         _same([f"n = {int(report.tally.reach.min()):,}" for report in reports]),
-        _same([f"T = {report.spec.temperature:g}" for report in reports]),
+        _same([_temperature(report) for report in reports]),
         extra,
     )
     return "   ".join(part for part in parts if part)
+
+
+def _temperature(report: Report) -> str:
+    temperature = report.spec.temperature
+    return "T unknown" if temperature is None else f"T = {temperature:g}"
 
 
 def _problems(count: int) -> str:

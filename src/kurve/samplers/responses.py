@@ -111,10 +111,10 @@ def tokenizer_difference(
         prompts: some of the store's prompts.
         samples: some of its samples.
     """
-    ours = ResponseTokenizer(scoring, stops=spec.stop, drawing=drawing)
+    ours = ResponseTokenizer(scoring, stops=spec.stop or (), drawing=drawing)
     if drawing is None:
         return _other_counts(ours, samples)
-    theirs = ResponseTokenizer(drawing, stops=spec.stop)
+    theirs = ResponseTokenizer(drawing, stops=spec.stop or ())
     if ours.end != theirs.end:
         return f"it has no {drawing.tokenizer.eos_token!r}, the end token of the model that drew them"
     for sample, mine, drawn in zip(samples, ours.encode(samples), theirs.encode(samples), strict=True):

@@ -179,6 +179,12 @@ class SampleStore:
         with self._log.mutex:
             return {problem_id: self._log.keys.count(problem_id) for problem_id in self._log.keys}
 
+    def extent(self, problem_ids: Iterable[str]) -> int:
+        """One more than the largest stored index of these problems; 0 without samples."""
+        with self._log.mutex:
+            held = (np.flatnonzero(self._log.keys.tags(problem_id)) for problem_id in problem_ids)
+            return max((int(indices[-1]) + 1 for indices in held if len(indices)), default=0)
+
     def count(self) -> int:
         """Stored samples of all problems."""
         return sum(self.counts().values())

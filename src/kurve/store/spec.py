@@ -98,18 +98,18 @@ def differences(one: SamplingSpec, other: SamplingSpec) -> dict[str, tuple[objec
 
 def _plain(spec: SamplingSpec) -> dict[str, object]:
     values = asdict(spec)
-    values |= {name: float(values[name]) for name in _FLOATS}
-    values |= {name: int(values[name]) for name in _INTS}
-    return values | {"stop": list(spec.stop), "seed": str(spec.seed)}
+    values |= {name: float(values[name]) for name in _FLOATS if values[name] is not None}
+    values |= {name: int(values[name]) for name in _INTS if values[name] is not None}
+    return values | {"stop": None if spec.stop is None else list(spec.stop), "seed": str(spec.seed)}
 
 
 def _from_plain(path: Path, stored: Mapping[str, object]) -> SamplingSpec:
     known = {field.name for field in fields(SamplingSpec)}
     odd = known.symmetric_difference(stored)
     stop = stored.get("stop")
-    if odd or not isinstance(stop, list):
+    if odd or not isinstance(stop, list | None):
         raise StoreError(f"{path} has unexpected or missing fields ({', '.join(sorted(odd)) or 'stop'}); restore it")
-    spec = SamplingSpec(**{**stored, "stop": tuple(stop)})  # type: ignore[arg-type]  # _plain refuses what is no number
+    spec = SamplingSpec(**{**stored, "stop": None if stop is None else tuple(stop)})  # type: ignore[arg-type]  # _plain refuses what is no number
     try:
         _plain(spec)
     except (ValueError, TypeError) as error:
