@@ -224,6 +224,7 @@ def test_evaluations_of_the_paper_have_its_settings(
         assert point.cfg.sampling.max_tokens == (3072 if point.cfg.model.context == 4096 else 16384)
 
 
+@pytest.mark.slow
 def test_an_experiment_alone_starts_its_sweep(kurve: RunKurve, tmp_path: Path) -> None:
     done = kurve(
         "evaluate", "experiment=fig16_temperature", "model=local", "model.path=none/at-all", "benchmark=arithmetic",

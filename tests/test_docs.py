@@ -93,6 +93,7 @@ def test_the_recipes_of_benchmark_metric_and_sampler_work_on_a_scratch_copy(scra
     assert json.loads(report.read_text(encoding="utf-8"))["scalars"]["never_solved"] == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_the_recipe_of_an_algorithm_trains_on_a_scratch_copy(scratch: Path) -> None:
     make_tiny_model(scratch / "small-model")
     run_recipe(scratch, "kurve train")

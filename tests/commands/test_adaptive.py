@@ -162,6 +162,7 @@ def test_a_store_drawn_to_the_end_before_counts_only_what_the_rule_takes(kurve_h
     assert same(read_counts(newest_report(tmp_path) / "counts.parquet"), expected_counts(tmp_path))
 
 
+@pytest.mark.slow
 def test_after_a_fixed_number_only_what_every_problem_has_counts(kurve_here: RunKurve, tmp_path: Path) -> None:
     """The store's numbers still depend on outcomes: a report or comparison without the rule must not take them all."""
     assert kurve_here("evaluate", *BASE, *ADAPTIVE, "tracker=none").returncode == 0

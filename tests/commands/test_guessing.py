@@ -90,6 +90,7 @@ def test_an_evaluation_ends_with_votes_chance_and_what_was_left_out(evaluated: P
     assert {"gsm8k/maj_at_k_low", "gsm8k/maj_at_8", "gsm8k/chance_adjusted_pass_at_8"} <= keys
 
 
+@pytest.mark.slow
 def test_what_is_left_out_decides_whether_a_report_is_the_same(kurve_here: RunKurve, here: Path) -> None:
     words = ["report", f"samples={store_of(here)}", "tracker=dir"]
     (here / "renamed.jsonl").write_bytes((here / "direct.jsonl").read_bytes())

@@ -122,6 +122,7 @@ def test_verdicts_read_back_give_cot_pass_at_k_with_its_bounds(
     assert len(list((tmp_path / "outputs" / "tracking").glob("review-of*/"))) == 1
 
 
+@pytest.mark.slow
 def test_base_and_tuned_are_mixed_blind_and_each_gets_its_own_verdicts(
     kurve_here: RunKurve, tmp_path: Path, store: Path, benchmark: Benchmark
 ) -> None:
@@ -143,6 +144,7 @@ def test_base_and_tuned_are_mixed_blind_and_each_gets_its_own_verdicts(
     assert len(list((tmp_path / "outputs" / "tracking").glob("review-of*/"))) == 2
 
 
+@pytest.mark.slow
 def test_two_judges_are_compared_and_a_changed_mind_needs_revise(
     kurve_here: RunKurve, tmp_path: Path, store: Path
 ) -> None:

@@ -102,6 +102,7 @@ def hostile_curves() -> Figure:
     return DRAW["curves"](family(HOSTILE[:3], ("a", "b"), problems=3, n=4), Style(draws=100)).figure
 
 
+@pytest.mark.slow
 def test_drawn_again_in_another_process_every_format_has_the_same_bytes() -> None:
     environment = {**os.environ, "PYTHONHASHSEED": "1"}
     root = Path(__file__).resolve().parents[2]
