@@ -29,6 +29,7 @@ COMMANDS = {
     "compare": "what changed between a base and tuned models, problem by problem, with its uncertainty",
     "score": "how likely a model finds stored samples: perplexity, and its place among the base's own",
     "figure": "draw a figure of the study from stored runs (kurve figure curves runs=...), with the numbers in it",
+    "promote": "give a registered model's version an alias such as champion, if it passes a gate",
     "sync": "send what trainings could not send while their tracking server was away",
     "merge": "make one sample store of several shards or seeds",
     "list": "show what can be chosen (kurve list benchmark) and what is stored (kurve list samples)",
@@ -48,14 +49,16 @@ _EXAMPLES = {
 _REFERENCES = {  # settings of each command whose values are one text for Hydra, whatever characters they have
     "compare": ("base=", "tuned="),
     "figure": ("runs=", "base=", "title=", "output="),
+    "promote": ("registered_model=", "version=", "base=", "tuned="),
     "review": ("samples=", "sheet=", "judges="),
     "score": ("samples=", "base=", "reference="),
 }
+_PROMOTE_WORDS = {"--dry-run": "dry_run=true"}
 _ESCAPE_HATCH = "set HYDRA_FULL_ERROR=1 for the stack trace"
 
 
 def main() -> None:
-    """Entry point of the console script; the process exits 0, 2 (a user's mistake), 130 (interrupted) or 1."""
+    """Entry point of the console script; the process exits 0, 2 (a user's mistake), 130 (interrupted), 1 or 3 (a gate)."""
     if parent := os.environ.pop("KURVE_LEAVE_WITH", ""):
         threading.Thread(target=_leave_with, args=(int(parent),), daemon=True).start()
     sys.exit(run(sys.argv[1:]))
@@ -75,7 +78,7 @@ def run(arguments: Sequence[str]) -> int:
     except KurveError as error:
         if wants_trace:
             raise
-        return _refuse(str(error))
+        return _refuse(error)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe has gone, as in `kurve ... | head`
@@ -106,6 +109,8 @@ def _named(command: str, arguments: Sequence[str]) -> list[str]:
     """Words that a person copies, as the overrides that they mean: a path may hold `=`, a list of models commas."""
     if command == "figure" and arguments and "=" not in arguments[0] and not arguments[0].startswith("-"):
         arguments = [f"figure={arguments[0]}", *arguments[1:]]
+    if command == "promote":
+        arguments = [_PROMOTE_WORDS.get(word) or re.sub("^model=", "registered_model=", word) for word in arguments]
     if command in _REFERENCES:
         quoted = ("figure=", *_REFERENCES[command])
         return [_quoted(word) if word.startswith(quoted) else word for word in arguments]
@@ -205,6 +210,10 @@ def _run_command(entry: "Callable[[DictConfig], None]", cfg: "DictConfig", comma
             raise ConfigError(
                 f"kurve compare needs {key}=<model>: a counts file, a sample store, a run id or models:/<name>@<alias>"
             ) from error
+        if command == "promote" and key in ("registered_model", "version"):
+            raise ConfigError(
+                "kurve promote needs model=<name of a registered model> version=<its number>; their page in MLflow has both"
+            ) from error
         raise ConfigError(f"{key or 'the config'} is not set: {error.msg or error}") from error
 
 
@@ -298,9 +307,9 @@ def _overview() -> str:
     )
 
 
-def _refuse(message: str) -> int:
-    sys.stderr.write(f"kurve: {message}\n")
-    return USER_ERROR
+def _refuse(error: KurveError) -> int:
+    sys.stderr.write(f"kurve: {error}\n")
+    return error.exit_code
 
 
 def _say(text: str) -> None:
