@@ -1,9 +1,9 @@
-"""Refuses to let a protected alias name a version that no gate let pass, whoever asks the server and by whatever client.
+"""Refuses to let a protected alias name a version that no gate let pass, whoever asks and by whatever client.
 
 Every route of the server that sets an alias is one function of MLflow's; it is replaced by one that looks first. What
 runs before a request is handled, such as authentication, has run by then, in whatever order the app was put together.
-The evidence is read and judged anew for each request (`kurve.gate_report.verify`), so that what was altered since counts.
-Whatever goes wrong on the way is a refusal.
+The evidence is read and judged anew for each request (`kurve.gate_report.verify`), so that what was altered since
+counts. Whatever goes wrong on the way is a refusal.
 
 It does not stop who writes to the database or the artifact store directly, servers that are started without it, nor who
 may log runs and makes evaluations up. `docs/promoting.md` says more.
@@ -64,7 +64,6 @@ def protect(flask_app: Flask) -> None:
 
 
 def _guarded(setter: Callable[[], Any], protected: frozenset[str], floor: Gate) -> Callable[[], Any]:
-    @handlers.catch_mlflow_exception
     def set_registered_model_alias() -> Any:
         # MLflow's own parser, so that both see the same model, alias and version.
         asked = handlers._get_request_message(SetRegisteredModelAlias())
@@ -72,7 +71,8 @@ def _guarded(setter: Callable[[], Any], protected: frozenset[str], floor: Gate) 
             _check(str(asked.name), str(asked.alias), str(asked.version), floor)
         return setter()
 
-    return set_registered_model_alias
+    guarded: Callable[[], Any] = handlers.catch_mlflow_exception(set_registered_model_alias)
+    return guarded
 
 
 def _check(name: str, alias: str, version: str, floor: Gate) -> None:

@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 
 from kurve.errors import TrackingError
 from kurve.promotion import RegisteredVersion
-from mlflow_plugins.kurve.fields import MAX_TAG, clipped
+from mlflow_plugins.kurve.fields import MAX_TAG, clipped, markdown
 
 EVALUATIONS_TAG = "kurve.evaluations"
 GATE_TAG = "kurve.gate"  # the outcome of the latest; `kurve.gate.<alias>` holds the decision for an alias
@@ -19,6 +19,7 @@ REFUSED = "kurve's gate refuses"  # how the server's answer begins
 
 _MAX_DESCRIPTION = 5_000
 _HEADING = "\n\n**Gate** "
+_LEAST_WORDS = 200  # characters; with less room the page says nothing of the gate
 
 
 def registered(version: MlflowVersion, browser: str = "") -> RegisteredVersion:
@@ -60,10 +61,12 @@ def record_decision(
     client.set_model_version_tag(name, number, decision_tag(alias), json.dumps(dict(decision)))
     client.set_model_version_tag(name, number, GATE_TAG, decision["outcome"])
     before = str(client.get_model_version(name, number).description or "").partition(_HEADING)[0]
-    room = _MAX_DESCRIPTION - len(before)
-    if room > len(_HEADING):
-        rest = f"the gate's run {decision.get('run_id', '')}"
-        client.update_model_version(name, number, clipped(f"{before}{_HEADING}{words}", _MAX_DESCRIPTION, rest))
+    run_id = decision["run_id"]
+    page = f"#/experiments/{client.get_run(run_id).info.experiment_id}/runs/{run_id}/artifacts"
+    room = _MAX_DESCRIPTION - len(f"{before}{_HEADING} [Report]({page}).")
+    if room > _LEAST_WORDS:
+        said = clipped(markdown(words), room, "the report")
+        client.update_model_version(name, number, f"{before}{_HEADING}{said} [Report]({page}).")
 
 
 def move_alias(client: MlflowClient, version: RegisteredVersion, alias: str) -> None:

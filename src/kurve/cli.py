@@ -58,7 +58,7 @@ _ESCAPE_HATCH = "set HYDRA_FULL_ERROR=1 for the stack trace"
 
 
 def main() -> None:
-    """Entry point of the console script; the process exits 0, 2 (a user's mistake), 130 (interrupted), 1 or 3 (a gate)."""
+    """Entry point of the console script; the process exits 0, 2 (a user's mistake), 1 or 3 (a gate), 130, or 1."""
     if parent := os.environ.pop("KURVE_LEAVE_WITH", ""):
         threading.Thread(target=_leave_with, args=(int(parent),), daemon=True).start()
     sys.exit(run(sys.argv[1:]))
@@ -212,7 +212,7 @@ def _run_command(entry: "Callable[[DictConfig], None]", cfg: "DictConfig", comma
             ) from error
         if command == "promote" and key in ("registered_model", "version"):
             raise ConfigError(
-                "kurve promote needs model=<name of a registered model> version=<its number>; their page in MLflow has both"
+                "kurve promote needs model=<name of a registered model> version=<its number>, as MLflow shows them"
             ) from error
         raise ConfigError(f"{key or 'the config'} is not set: {error.msg or error}") from error
 
@@ -309,7 +309,7 @@ def _overview() -> str:
 
 def _refuse(error: KurveError) -> int:
     sys.stderr.write(f"kurve: {error}\n")
-    return error.exit_code
+    return error.exit_status
 
 
 def _say(text: str) -> None:

@@ -22,7 +22,7 @@ enough evidence, 2 for everything else.
 class KurveError(Exception):
     """Base of all errors raised on purpose: the message says what was given, expected and to do."""
 
-    exit_code = 2  # of the command line
+    exit_status = 2  # of the command line
 
 
 class ConfigError(KurveError):
@@ -68,10 +68,10 @@ class RejectedError(TrackingError):
 class GateError(KurveError):
     """A gate does not let a model version pass."""
 
-    exit_code = 1
+    exit_status = 1
 
 
 class EvidenceError(GateError):
     """A gate does not let a model version pass, since the data allow both or are not there."""
 
-    exit_code = 3
+    exit_status = 3

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kurve.errors import ConfigError, DataError, GateError
+from kurve.errors import DataError, GateError
 from kurve.gate_settings import Gate, gate_digest, gate_json, gate_of, weaker_settings
 from kurve.gates import Evidence, GateOutcome, GateResult, judge
 from kurve.promotion import RegisteredVersion, RunFiles, StoredEvaluation, is_of, load_evaluation
@@ -78,7 +78,9 @@ def verify(content: bytes, version: RegisteredVersion, alias: str, *, floor: Gat
         raise GateError(f"its gate {gate.name!r} asks for less than {floor.name!r} does: {'; '.join(weaker)}")
     result = judge(gate, [_evidence(one, version, runs) for one in _listed(report)])
     if result.outcome is not GateOutcome.PASSED or not result.checks:
-        raise GateError(f"the gate {gate.name!r}, tried again on the stored counts, says {result.outcome}: {result.reason}")
+        raise GateError(
+            f"the gate {gate.name!r}, tried again on the stored counts, says {result.outcome}: {result.reason}"
+        )
 
 
 def sha256(content: bytes) -> str:

@@ -92,7 +92,8 @@ class GateResult:
         """Why it is not passed, or that all checks are."""
         if self.outcome is GateOutcome.PASSED:
             return f"all {len(self.checks)} checks passed" if self.checks else "nothing was asked for"
-        return "; ".join(_where(check) + check.reason for check in self.checks if check.outcome is self.outcome)
+        said = [_where(check) + check.reason for check in self.checks if check.outcome is self.outcome]
+        return "; ".join(dict.fromkeys(said))
 
 
 def judge(gate: Gate, evidence: Sequence[Evidence]) -> GateResult:
@@ -133,8 +134,9 @@ def _quality(gate: Gate, evidence: Evidence) -> tuple[list[Check], _Pair | str]:
     """Whether the evidence on one benchmark can be used, and the pair of counts if it can."""
     name, base, tuned = evidence.benchmark, evidence.base, evidence.tuned
     if base is None or tuned is None:
-        who = "neither model" if base is tuned else "the base" if base is None else "this version"
-        reason = f"{who} was not evaluated on it" if base is not tuned else f"{who} was evaluated on it"
+        missing = [who for who, one in (("this version", tuned), ("its base", base)) if one is None]
+        options = {"this version": "tuned=", "its base": "base="}
+        reason = f"no evaluation of {' and '.join(missing)} is known; name one with {options[missing[-1]]}<run id>"
         return [Check("evidence", name, GateOutcome.INSUFFICIENT_EVIDENCE, reason)], reason
     usable = [*_size(gate, name, base.tally, tuned.tally), *_alike(gate, name, base, tuned)]
     limits = [*_rates(gate, name, base, tuned), *_sandbox(gate, name, base, tuned)]
@@ -254,8 +256,7 @@ def _kind(gate: Gate, pairs: Mapping[str, "_Pair | str"], kind: _Kind) -> list[C
     found, first_open = [], ""
     for name, pair in pairs.items():
         if isinstance(pair, str):
-            reason = f"{kind.name.replace('_', '-')} was not tested: {pair}"
-            check = Check(kind.name, name, GateOutcome.INSUFFICIENT_EVIDENCE, reason, kind.threshold)
+            check = Check(kind.name, name, GateOutcome.INSUFFICIENT_EVIDENCE, pair, kind.threshold)
         else:
             check = _tested(kind, name, pair, tested[name])
         if first_open and rule is Multiplicity.FIXED_SEQUENCE and check.outcome is not GateOutcome.FAILED:

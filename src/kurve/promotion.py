@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from kurve.errors import DataError
 from kurve.export import COUNTS, REPORT, counts_sha256, read_counts
 from kurve.gates import Measured
+from kurve.tracking import Registry
 
 SANDBOX_TAG, UNSAFE = "kurve.sandbox", "unsafe"
 _MOST_BYTES = 1 << 28  # of a file; a million problems take a tenth of it
@@ -47,7 +48,7 @@ class RegisteredVersion:
 
 
 @runtime_checkable
-class PromotionRegistry(Protocol):
+class PromotionRegistry(Registry, Protocol):
     """A registry whose versions can be given an alias, with the reason for it."""
 
     def version(self, name: str, which: str) -> RegisteredVersion:
@@ -71,7 +72,7 @@ class PromotionRegistry(Protocol):
             version: that was judged.
             alias: that it was judged for.
             decision: `outcome`, `gate`, `run_id` and `sha256` of the report; kept as a whole or not at all.
-            words: Markdown for the version's page, in place of an earlier gate's.
+            words: plain text for the version's page, in place of an earlier gate's.
 
         Raises:
             TrackingError: the registry cannot be reached.
@@ -151,12 +152,14 @@ def is_of(version: RegisteredVersion, evaluation: StoredEvaluation) -> bool:
 
 def _sha256(path: Path, run_id: str) -> str:
     if path.stat().st_size > _MOST_BYTES:
-        raise DataError(f"{path.name} of the run {run_id} has more than {_MOST_BYTES:,} bytes, which no evaluation keeps")
+        raise DataError(
+            f"{path.name} of the run {run_id} has more than {_MOST_BYTES:,} bytes, which no evaluation keeps"
+        )
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _report(path: Path, run_id: str) -> dict[str, dict[str, object]]:
+def _report(path: Path, run_id: str) -> dict[str, Any]:
     try:
         report = json.loads(path.read_bytes())
     except ValueError as error:
