@@ -57,6 +57,7 @@ def protect(flask_app: Flask) -> None:
     endpoints = [name for name, view in flask_app.view_functions.items() if view is setter]
     if not endpoints:
         raise RuntimeError("this MLflow sets aliases in a way that kurve does not know; its guard cannot work")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # the evidence of each request
     guarded = _guarded(setter, protected or frozenset({_PROTECTED}), floor)
     for name in endpoints:
         flask_app.view_functions[name] = guarded

@@ -41,14 +41,7 @@ def write_files(report: Report, folder: Path) -> list[Path]:
         DataError: the folder cannot be written.
         MetricError: the report holds no pass_at_k curve.
     """
-    counts = _counts_lines(report.tally)
-    contents = {
-        "curve.json": _json(_whole_curve(report)),
-        COUNTS: _counts_parquet(report.tally),
-        "counts.jsonl": counts,
-        **{f"{table.name}.json": _json(_split(table)) for table in report.tables},
-        REPORT: _json(_summary(report), indent=1),
-    }
+    contents = file_contents(report)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in contents.items():
@@ -62,6 +55,17 @@ def write_files(report: Report, folder: Path) -> list[Path]:
             f"cannot write the report to {folder}: {error}; free space there or choose another folder"
         ) from error
     return [*(folder / name for name in contents), *figures]
+
+
+def file_contents(report: Report) -> dict[str, bytes]:
+    """The report's files without its figures, by name."""
+    return {
+        "curve.json": _json(_whole_curve(report)),
+        COUNTS: _counts_parquet(report.tally),
+        "counts.jsonl": _counts_lines(report.tally),
+        **{f"{table.name}.json": _json(_split(table)) for table in report.tables},
+        REPORT: _json(_summary(report), indent=1),
+    }
 
 
 def read_counts(path: Path) -> Tally:

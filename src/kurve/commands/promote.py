@@ -83,6 +83,11 @@ def _alias(cfg: DictConfig) -> str:
 def _carry_out(cfg: DictConfig, decision: _Decision, registry: PromotionRegistry, tracker: Tracker) -> None:
     """Report, then version, then alias: what is cut off in between leaves the alias where it was."""
     version, alias, passed = decision.version, decision.alias, decision.result.outcome is GateOutcome.PASSED
+    if decision.result.gate.asks_nothing:  # no decision: what a gate said before stays
+        registry.set_alias(version, alias)
+        did = f"{alias} is now version {version.version}, nothing was asked for"
+        show_decision(version, alias, decision.result, (), files=(), url="", did=did)
+        return
     files = _write(decision)
     tracker.check()
     publish_files(tracker, _run_info(cfg, decision), files, GATE_FOLDER)
