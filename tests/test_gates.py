@@ -14,7 +14,7 @@ PASSED, FAILED, INSUFFICIENT = GateOutcome.PASSED, GateOutcome.FAILED, GateOutco
 GATE = Gate("test", superiority_margin=0.0, non_inferiority_margin=0.05, draws=400)
 
 
-def judged(tuned: Measured, base: Measured | None = None, **settings: object) -> GateResult:
+def judged(tuned: Measured, base: Measured | None = None, /, **settings: object) -> GateResult:
     gate = dataclasses.replace(GATE, **settings)  # type: ignore[arg-type]  # any setting of a gate
     return judge(gate, [Evidence("easy", base or measured(BASE), tuned)])
 
@@ -171,8 +171,9 @@ def test_a_model_at_the_border_passes_about_as_seldom_as_the_confidence_says(los
     """Superiority at no true change; non-inferiority at a true loss of the margin, on problems that were drawn."""
     rng = np.random.default_rng(5)
     margin, trials, passed = 0.2, 400, 0
-    name = "non_inferiority" if lost else "superiority"
-    gate = Gate("border", **{f"{name}_margin": margin if lost else 0.0}, draws=200)
+    gate = Gate("border", superiority_margin=0.0, draws=200)
+    if lost:
+        gate = Gate("border", non_inferiority_margin=margin, draws=200)
     for _ in range(trials):
         rates = rng.beta(1, 2, 60) if not lost else np.ones(60)
         after = np.where(rng.random(60) < margin, 0.0, rates) if lost else rng.permutation(rates)

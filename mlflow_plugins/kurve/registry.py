@@ -40,6 +40,7 @@ from mlflow_plugins.kurve.versions import (
 
 REGISTRATION_TAG = "kurve.registration"
 LOGGED_MODEL_TAG = "kurve.logged_model"  # MLflow's own field for it is empty
+VERDICT = "kurve.verdict."  # and the benchmark: what was gained and lost against the base
 MODEL_TYPE = "checkpoint"
 
 
@@ -313,7 +314,10 @@ def _description(name: str, model: ModelInfo, logged: LoggedModel) -> str:
     origin = markdown(clipped(" ".join(filter(None, words)), 200, "the tags"))
     path = markdown(clipped(model.path, 500, "kurve.path"))
     training = f", [its training]({page}/runs/{quote(model.run_id)})" if model.run_id else ""
+    verdicts = {key.removeprefix(VERDICT): said for key, said in model.tags.items() if key.startswith(VERDICT)}
+    against = "".join(f" Against its base on {benchmark}: {said}." for benchmark, said in verdicts.items())
     return (
         f"**{markdown(name)}**: {origin}. The weights stay in {path} (sha256 `{model.sha256[:12]}`), "
         f"MLflow holds none. [Its numbers by benchmark]({page}/models/{logged.model_id}){training}."
+        f"{markdown(clipped(against, 2000, 'the tags'))}"
     )

@@ -110,6 +110,16 @@ def test_a_version_says_where_the_weights_are_what_they_come_from_and_how_they_m
     assert [one.model_id for one in found] == [model.model_id]
 
 
+def test_the_page_of_a_version_says_what_was_gained_and_lost_against_its_base(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    verdict = {"kurve.verdict.math_500": "gain at k = 1 to 8, loss at k = 48 to 256"}
+    MlflowRegistry(uri=uri).register(trained("says", evaluations=[evaluation(uri, "says")], tags=TAGS | verdict))
+    version = MlflowClient(uri).get_model_version("says", "1")
+    said = r"Against its base on math\_500: gain at k = 1 to 8, loss at k = 48 to 256."
+    assert said in version.description
+    assert version.tags.items() >= verdict.items()
+
+
 def test_the_weights_of_a_version_are_said_to_be_elsewhere(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     made = MlflowRegistry(uri=server.uri).register(
         trained("elsewhere", evaluations=[evaluation(server.uri, "elsewhere")])
