@@ -19,6 +19,7 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 NO_GROUPS = ("accelerate", "hydra", "local", "__pycache__")
 GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name not in NO_GROUPS)
 OF_REVIEWS = ("judge",)
+OF_PROMOTING = ("gate",)
 OF_TRAINING = ("algorithm", "data", "experiment", "scorer", "training")
 NOT_OF_TRAINING = ("experiment", "report", "sampler", "sampling", "scorer")
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
@@ -42,7 +43,9 @@ def training_of(point: Point) -> dict[str, object]:
     return {**plain(point.cfg.training), **plain(point.cfg.algorithm.args)}
 
 
-@pytest.mark.parametrize(("group", "option"), [one for one in OPTIONS if one[0] not in (*OF_TRAINING, *OF_REVIEWS)])
+@pytest.mark.parametrize(
+    ("group", "option"), [one for one in OPTIONS if one[0] not in (*OF_TRAINING, *OF_REVIEWS, *OF_PROMOTING)]
+)
 def test_evaluate_composes_with_every_option(group: str, option: str) -> None:
     overrides = {"model": "local", "benchmark": "gsm8k", group: option}
     if overrides["model"] == "local":
@@ -53,7 +56,9 @@ def test_evaluate_composes_with_every_option(group: str, option: str) -> None:
         assert callable(target(cfg[name], name))
 
 
-@pytest.mark.parametrize(("group", "option"), [one for one in OPTIONS if one[0] not in (*NOT_OF_TRAINING, *OF_REVIEWS)])
+@pytest.mark.parametrize(
+    ("group", "option"), [one for one in OPTIONS if one[0] not in (*NOT_OF_TRAINING, *OF_REVIEWS, *OF_PROMOTING)]
+)
 def test_train_composes_with_every_option(group: str, option: str) -> None:
     overrides = {"algorithm": "grpo", "benchmark": "gsm8k", "model.path": "anywhere", group: option}
     if group == "model" and option != "local":

@@ -25,16 +25,23 @@ from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_IS_EXTERNAL, MLFLOW_MODEL_VERSIONS
 
 from kurve.errors import TrackingError
+from kurve.promotion import RegisteredVersion
 from kurve.tracking import ModelInfo, ModelVersion
 from mlflow_plugins.kurve.connection import Address, connect, resolve, talking
 from mlflow_plugins.kurve.fields import MAX_NAME, MAX_TAG, clipped, markdown, names, text
+from mlflow_plugins.kurve.versions import (
+    EVALUATIONS_TAG,
+    SEPARATOR,
+    evaluations_of,
+    move_alias,
+    record_decision,
+    registered,
+)
 
 REGISTRATION_TAG = "kurve.registration"
 LOGGED_MODEL_TAG = "kurve.logged_model"  # MLflow's own field for it is empty
-EVALUATIONS_TAG = "kurve.evaluations"
+VERDICT = "kurve.verdict."  # and the benchmark: what was gained and lost against the base
 MODEL_TYPE = "checkpoint"
-
-_SEPARATOR = ", "
 
 
 class MlflowRegistry:
@@ -85,13 +92,33 @@ class MlflowRegistry:
 
     def evaluations(self, name: str, which: str) -> Sequence[str]:
         """The runs in the version's tag `kurve.evaluations`; see `Registry.evaluations`."""
+        return self.version(name, which).evaluations
+
+    def version(self, name: str, which: str) -> RegisteredVersion:
+        """A version by its number or alias; see `PromotionRegistry.version`."""
         client = self._client()
         with self._talking(f"find the model {name}@{which}"):
-            if which.isdigit():
-                version = client.get_model_version(name, which)
-            else:
-                version = client.get_model_version_by_alias(name, which)
-        return [one for one in version.tags.get(EVALUATIONS_TAG, "").split(_SEPARATOR) if one]
+            found = client.get_model_version if which.isdigit() else client.get_model_version_by_alias
+            return registered(found(name, which), self._address().browser)
+
+    def trained_by(self, run_id: str) -> Sequence[RegisteredVersion]:
+        """The versions with this source run; see `PromotionRegistry.trained_by`."""
+        client = self._client()
+        with self._talking(f"find the models of the training {run_id}"):
+            found = client.search_model_versions(f"run_id = '{run_id}'") if run_id.isalnum() else []
+        return sorted((registered(one, self._address().browser) for one in found), key=lambda one: one.created)
+
+    def record_gate(self, version: RegisteredVersion, alias: str, decision: Mapping[str, str], words: str) -> None:
+        """Tag and describe the version; see `PromotionRegistry.record_gate`."""
+        client = self._client()
+        with self._talking(f"record the gate of {version.name} version {version.version}"):
+            record_decision(client, version, alias, decision, words)
+
+    def set_alias(self, version: RegisteredVersion, alias: str) -> None:
+        """Move the alias; see `PromotionRegistry.set_alias`."""
+        client = self._client()
+        with self._talking(f"give {version.name} version {version.version} the alias {alias!r}"):
+            move_alias(client, version, alias)
 
     def _create(self, client: MlflowClient, name: str, model: ModelInfo, runs: Mapping[str, Run]) -> MlflowVersion:
         """A new version, or that of another process which was quicker: the lowest number wins, so all agree."""
@@ -199,8 +226,8 @@ def _complete(client: MlflowClient, version: MlflowVersion, model: ModelInfo, ru
         _attach(client, logged, runs[run_id])
     if model.run_id:
         _link(client, logged, runs[model.run_id], model.step)
-    earlier = [run_id for run_id in version.tags.get(EVALUATIONS_TAG, "").split(_SEPARATOR) if run_id]
-    measured = clipped(_SEPARATOR.join(dict.fromkeys([*earlier, *evaluations])), MAX_TAG, "the logged model")
+    earlier = evaluations_of(version.tags)
+    measured = clipped(SEPARATOR.join(dict.fromkeys([*earlier, *evaluations])), MAX_TAG, "the logged model")
     wanted = _tags(version.name, model) | ({EVALUATIONS_TAG: measured} if measured else {})
     for key, value in wanted.items():
         if version.tags.get(key) != value:
@@ -287,7 +314,10 @@ def _description(name: str, model: ModelInfo, logged: LoggedModel) -> str:
     origin = markdown(clipped(" ".join(filter(None, words)), 200, "the tags"))
     path = markdown(clipped(model.path, 500, "kurve.path"))
     training = f", [its training]({page}/runs/{quote(model.run_id)})" if model.run_id else ""
+    verdicts = {key.removeprefix(VERDICT): said for key, said in model.tags.items() if key.startswith(VERDICT)}
+    against = "".join(f" Against its base on {benchmark}: {said}." for benchmark, said in verdicts.items())
     return (
         f"**{markdown(name)}**: {origin}. The weights stay in {path} (sha256 `{model.sha256[:12]}`), "
         f"MLflow holds none. [Its numbers by benchmark]({page}/models/{logged.model_id}){training}."
+        f"{markdown(clipped(against, 2000, 'the tags'))}"
     )

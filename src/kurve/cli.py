@@ -30,6 +30,7 @@ COMMANDS = {
     "score": "how likely a model finds stored samples: perplexity, and its place among the base's own",
     "figure": "draw a figure of the study from stored runs (kurve figure curves runs=...), with the numbers in it",
     "import": "bring samples or verdicts of other tools (lm-eval, lighteval, Inspect, ...) into a store and a run",
+    "promote": "give a registered model's version an alias such as champion, if it passes a gate",
     "sync": "send what trainings could not send while their tracking server was away",
     "merge": "make one sample store of several shards or seeds",
     "list": "show what can be chosen (kurve list benchmark) and what is stored (kurve list samples)",
@@ -50,14 +51,16 @@ _REFERENCES = {  # settings of each command whose values are one text for Hydra,
     "compare": ("base=", "tuned="),
     "figure": ("runs=", "base=", "title=", "output="),
     "import": ("path=",),
+    "promote": ("registered_model=", "version=", "base=", "tuned="),
     "review": ("samples=", "sheet=", "judges="),
     "score": ("samples=", "base=", "reference="),
 }
+_PROMOTE_WORDS = {"--dry-run": "dry_run=true"}
 _ESCAPE_HATCH = "set HYDRA_FULL_ERROR=1 for the stack trace"
 
 
 def main() -> None:
-    """Entry point of the console script; the process exits 0, 2 (a user's mistake), 130 (interrupted) or 1."""
+    """Entry point of the console script; the process exits 0, 2 (a user's mistake), 1 or 3 (a gate), 130, or 1."""
     if parent := os.environ.pop("KURVE_LEAVE_WITH", ""):
         threading.Thread(target=_leave_with, args=(int(parent),), daemon=True).start()
     sys.exit(run(sys.argv[1:]))
@@ -77,7 +80,7 @@ def run(arguments: Sequence[str]) -> int:
     except KurveError as error:
         if wants_trace:
             raise
-        return _refuse(str(error))
+        return _refuse(error)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe has gone, as in `kurve ... | head`
@@ -108,6 +111,8 @@ def _named(command: str, arguments: Sequence[str]) -> list[str]:
     """Words that a person copies, as the overrides that they mean: a path may hold `=`, a list of models commas."""
     if command == "figure" and arguments and "=" not in arguments[0] and not arguments[0].startswith("-"):
         arguments = [f"figure={arguments[0]}", *arguments[1:]]
+    if command == "promote":
+        arguments = [_PROMOTE_WORDS.get(word) or re.sub("^model=", "registered_model=", word) for word in arguments]
     if command in _REFERENCES:
         quoted = ("figure=", *_REFERENCES[command])
         return [_quoted(word) if word.startswith(quoted) else word for word in arguments]
@@ -209,6 +214,10 @@ def _run_command(entry: "Callable[[DictConfig], None]", cfg: "DictConfig", comma
             raise ConfigError(
                 f"kurve compare needs {key}=<model>: a counts file, a sample store, a run id or models:/<name>@<alias>"
             ) from error
+        if command == "promote" and key in ("registered_model", "version"):
+            raise ConfigError(
+                "kurve promote needs model=<name of a registered model> version=<its number>, as MLflow shows them"
+            ) from error
         raise ConfigError(f"{key or 'the config'} is not set: {error.msg or error}") from error
 
 
@@ -302,9 +311,9 @@ def _overview() -> str:
     )
 
 
-def _refuse(message: str) -> int:
-    sys.stderr.write(f"kurve: {message}\n")
-    return USER_ERROR
+def _refuse(error: KurveError) -> int:
+    sys.stderr.write(f"kurve: {error}\n")
+    return error.exit_status
 
 
 def _say(text: str) -> None:

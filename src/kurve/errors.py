@@ -11,13 +11,18 @@ KurveError
     MetricError      the counts do not allow the measurement that was asked for
     TrackingError    the tracking server cannot be reached or refused
         RejectedError  what was sent will be refused again, however often it is sent
+    GateError        a gate does not let a model version pass
+        EvidenceError  since the data allow both, or are not there
 
-The command line turns each of them into one message and exit code 2.
+The command line turns each of them into one message and its exit code: 1 for a gate that failed, 3 for one without
+enough evidence, 2 for everything else.
 """
 
 
 class KurveError(Exception):
     """Base of all errors raised on purpose: the message says what was given, expected and to do."""
+
+    exit_status = 2  # of the command line
 
 
 class ConfigError(KurveError):
@@ -58,3 +63,15 @@ class TrackingError(KurveError):
 
 class RejectedError(TrackingError):
     """The tracking server will refuse what was sent however often it is sent."""
+
+
+class GateError(KurveError):
+    """A gate does not let a model version pass."""
+
+    exit_status = 1
+
+
+class EvidenceError(GateError):
+    """A gate does not let a model version pass, since the data allow both or are not there."""
+
+    exit_status = 3

@@ -28,6 +28,7 @@ from kurve.store import fingerprint
 from kurve.types import Curve, Report, Table, Tally
 
 REPORT = "report.json"
+COUNTS = "counts.parquet"
 WHOLE_CURVE = 10_000  # k up to which curve.json holds every value: 200 kB
 
 
@@ -40,14 +41,7 @@ def write_files(report: Report, folder: Path) -> list[Path]:
         DataError: the folder cannot be written.
         MetricError: the report holds no pass_at_k curve.
     """
-    counts = _counts_lines(report.tally)
-    contents = {
-        "curve.json": _json(_whole_curve(report)),
-        "counts.parquet": _counts_parquet(report.tally),
-        "counts.jsonl": counts,
-        **{f"{table.name}.json": _json(_split(table)) for table in report.tables},
-        REPORT: _json(_summary(report, hashlib.sha256(counts).hexdigest()), indent=1),
-    }
+    contents = file_contents(report)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in contents.items():
@@ -61,6 +55,17 @@ def write_files(report: Report, folder: Path) -> list[Path]:
             f"cannot write the report to {folder}: {error}; free space there or choose another folder"
         ) from error
     return [*(folder / name for name in contents), *figures]
+
+
+def file_contents(report: Report) -> dict[str, bytes]:
+    """The report's files without its figures, by name."""
+    return {
+        "curve.json": _json(_whole_curve(report)),
+        COUNTS: _counts_parquet(report.tally),
+        "counts.jsonl": _counts_lines(report.tally),
+        **{f"{table.name}.json": _json(_split(table)) for table in report.tables},
+        REPORT: _json(_summary(report), indent=1),
+    }
 
 
 def read_counts(path: Path) -> Tally:
@@ -89,6 +94,11 @@ def read_counts(path: Path) -> Tally:
         largest_k=None if largest is None else np.asarray(largest, dtype=np.int64),
         strata=tuple(str(one or "") for one in strata),
     )
+
+
+def counts_sha256(tally: Tally) -> str:
+    """sha256 of the counts as counts.jsonl has them, 64 hex digits; report.json records it."""
+    return hashlib.sha256(_counts_lines(tally)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +153,7 @@ def _band(curve: Curve) -> dict[str, object]:
     }
 
 
-def _summary(report: Report, counts_digest: str) -> dict[str, object]:
+def _summary(report: Report) -> dict[str, object]:
     return {
         "format": 1,
         "benchmark": report.benchmark,
@@ -151,7 +161,7 @@ def _summary(report: Report, counts_digest: str) -> dict[str, object]:
         "spec": asdict(report.spec),
         "fingerprint": fingerprint(report.spec),
         "verifier": report.verifier,
-        "counts_sha256": counts_digest,
+        "counts_sha256": counts_sha256(report.tally),
         "adaptive": None if report.stopping is None else asdict(report.stopping),
         "scalars": _finite(report.scalars),
         "notes": list(report.notes),

@@ -16,6 +16,7 @@ from kurve.errors import TrackingError
 from kurve.tracking import ModelInfo, NullTracker, Registry, Tracker
 from mlflow_plugins.kurve.registry import MlflowRegistry, model_name
 from mlflow_plugins.kurve.tracker import MlflowTracker
+from mlflow_plugins.kurve.versions import read_decision
 from tests.mlflow_plugins.servers import Server, free_port
 from tests.tracking_samples import HOSTILE, report, run_info
 
@@ -108,6 +109,41 @@ def test_a_version_says_where_the_weights_are_what_they_come_from_and_how_they_m
     assert [point.step for point in client.get_metric_history(measured, "gsm8k/pass_at_1")] == [0]
     found = client.search_logged_models([run.info.experiment_id], "metrics.`gsm8k/pass_at_64` > 0.5")
     assert [one.model_id for one in found] == [model.model_id]
+
+
+def test_the_page_of_a_version_says_what_was_gained_and_lost_against_its_base(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    verdict = {"kurve.verdict.math_500": "gain at k = 1 to 8, loss at k = 48 to 256"}
+    MlflowRegistry(uri=uri).register(trained("says", evaluations=[evaluation(uri, "says")], tags=TAGS | verdict))
+    version = MlflowClient(uri).get_model_version("says", "1")
+    said = r"Against its base on math\_500: gain at k = 1 to 8, loss at k = 48 to 256."
+    assert said in version.description
+    assert version.tags.items() >= verdict.items()
+
+
+def test_a_version_without_a_server_is_found_by_its_training_and_keeps_one_decision_for_each_alias(
+    tmp_path: Path,
+) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    made_by, measured = training(uri, "decided"), evaluation(uri, "decided")
+    registry = MlflowRegistry(uri=uri)
+    registry.register(trained("decided", run_id=made_by, evaluations=[measured]))
+    [version] = registry.trained_by(made_by)
+    assert (version.name, version.version, version.evaluations) == ("decided", "1", [measured])
+    assert (version.path, version.sha256, version.run_id) == ("/models/grpo-abcdef012345/model", SHA, made_by)
+    assert list(registry.trained_by("0" * 32)) == list(registry.trained_by("' or 1=1")) == []
+    for alias, outcome in (("champion", "passed"), ("staging", "failed"), ("champion", "failed")):
+        facts = {"outcome": outcome, "gate": "default", "run_id": measured, "sha256": SHA}
+        registry.record_gate(version, alias, facts, f"said {outcome} <b>" + "x" * 6000)
+    found = MlflowClient(uri).get_model_version("decided", "1")
+    assert read_decision(found.tags, "champion")["outcome"] == "failed"
+    assert read_decision(found.tags, "other") == {}
+    assert found.description.count("**Gate** said failed &lt;b&gt;") == 1
+    assert len(found.description) <= 5000
+    registry.set_alias(version, "champion")
+    assert registry.version("decided", "champion").version == "1"
+    with pytest.raises(TrackingError, match="decided"):
+        registry.set_alias(version, "latest")
 
 
 def test_the_weights_of_a_version_are_said_to_be_elsewhere(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

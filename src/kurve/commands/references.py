@@ -16,14 +16,13 @@ from kurve.commands.stopping import adaptive_tally, is_adaptive, stored_rule
 from kurve.commands.stored import find_store, stored_config
 from kurve.counts_file import SUFFIXES, read_counts_file
 from kurve.errors import ConfigError, DataError, TrackingError
-from kurve.export import REPORT, read_about, read_counts
+from kurve.export import COUNTS, REPORT, read_about, read_counts
 from kurve.store import SampleStore, VerdictStore
 from kurve.store.listing import list_verdicts
 from kurve.strata import read_strata, with_strata
 from kurve.tracking import Tracker
 from kurve.types import Outcome, Tally
 
-COUNTS = "counts.parquet"  # of a report
 _MODEL = re.compile(r"models:/(?P<name>[^@/]+)[@/](?P<which>[^@/]+)")
 _RUN = re.compile(r".*/runs/(?P<id>[^/?#]+)/?")
 _KINDS = (

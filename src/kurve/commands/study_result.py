@@ -76,7 +76,7 @@ def publish_comparison(
         tracker.log_points([point for group in compared for point in group.compared.points()])
         _tell_the_compared(cfg, finished, compared)
         if cfg.register:
-            _register(cfg, name, stages, finished, tracker)
+            _register(cfg, name, stages, finished, tracker, verdicts=_verdicts(compared))
     except BaseException:
         tracker.finish("FAILED")
         raise
@@ -137,26 +137,39 @@ def _tell_the_compared(cfg: DictConfig, finished: Mapping[str, Finished], compar
                 own.log_points([TimedPoint(f"{benchmark}/{key}", value, 0, now) for key, value in numbers])
 
 
+def _verdicts(compared: Sequence[StagesCompared]) -> dict[str, dict[str, str]]:
+    """By evaluation, a tag with what its model gained and lost against its base."""
+    return {
+        stage.name: {f"kurve.verdict.{group.compared.benchmark}": in_words(one)}
+        for group in compared
+        for stage, one in zip(group.stages, group.compared.comparisons, strict=True)
+    }
+
+
 def _register(
-    cfg: DictConfig, name: str, stages: Sequence[Stage], finished: Mapping[str, Finished], tracker: Tracker
+    cfg: DictConfig,
+    name: str,
+    stages: Sequence[Stage],
+    finished: Mapping[str, Finished],
+    tracker: Tracker,
+    *,
+    verdicts: Mapping[str, Mapping[str, str]],
 ) -> None:
-    """Put every trained model that has a role into the registry, with the runs that evaluated it."""
+    """Put every trained model that has a role into the registry, with the runs that evaluated it and what they say."""
     registry = tracker.registry()
     if registry is None:
         return
     for stage in stages:
         if stage.command != "train" or not stage.role:
             continue
-        evaluated = [
-            finished[one.name].made.facts["run_id"]
-            for one in stages
-            if one.command == "evaluate" and one.role and stage.name in one.needs
-        ]
+        evaluations = [one for one in stages if one.command == "evaluate" and one.role and stage.name in one.needs]
+        evaluated = [finished[one.name].made.facts["run_id"] for one in evaluations]
+        said = {tag: words for one in evaluations for tag, words in verdicts.get(one.name, {}).items()}
         registry.register(
             trained_model(
                 Path(finished[stage.name].made.folder),
                 name=f"{cfg.name}-{stage.name}",
                 evaluations=[run_id for run_id in evaluated if run_id],
-                tags={"kurve.study": name, "kurve.role": stage.role},
+                tags={"kurve.study": name, "kurve.role": stage.role, **said},
             )
         )
