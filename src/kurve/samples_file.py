@@ -66,9 +66,7 @@ def write_samples(
     return True
 
 
-def _gather(
-    sorter: "_Sorter", samples: Iterable[Sample], verdicts: Iterable[Verdict], most_chars: int | None
-) -> bool:
+def _gather(sorter: "_Sorter", samples: Iterable[Sample], verdicts: Iterable[Verdict], most_chars: int | None) -> bool:
     total = 0
     for sample in samples:
         total += len(sample.text)
@@ -110,7 +108,7 @@ class _Sorter:
         if self._file is not None:
             self._file.close()
 
-    def add(self, problem_id: str, index: int, record: list[object]) -> None:
+    def add(self, problem_id: str, index: int, record: Sequence[object]) -> None:
         blocks = self._known.get(problem_id)
         if blocks is None:
             return

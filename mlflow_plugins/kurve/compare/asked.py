@@ -1,4 +1,4 @@
-"""What a request asks for, checked: the only place that reads its arguments, for the endpoints and for who may see them.
+"""What a request asks for, checked, for the endpoints and for who may see them.
 
 A request names runs in one argument only, `runs`, so that a check of `runs` is a check of all that it reveals.
 """

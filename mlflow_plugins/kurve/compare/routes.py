@@ -72,9 +72,10 @@ def _without_slash() -> Any:
 
 def _file(name: str) -> Callable[[], Response]:
     def view() -> Response:
-        response = Response(_content(name), mimetype=FILES[name])
+        response = _secured(Response(_content(name), mimetype=FILES[name]), "no-cache")
         response.add_etag()
-        return _secured(response, "no-cache").make_conditional(request)
+        response.make_conditional(request)
+        return response
 
     return view
 

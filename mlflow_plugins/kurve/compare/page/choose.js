@@ -12,7 +12,7 @@ export async function loadExperiments(select) {
   const found = await search("experiments/search", { order_by: ["last_update_time DESC"] }, "experiments");
   if (!state.experiment) {
     const first = found.find((one) => one.name === "kurve") || found.find((one) => one.experiment_id !== "0") || found[0];
-    change({ experiment: first ? first.experiment_id : "" }, { quiet: true });
+    change({ experiment: first ? first.experiment_id : "" }, { quiet: true, told: false });
   }
   if (state.experiment && !found.some((one) => one.experiment_id === state.experiment)) {
     found.push({ experiment_id: state.experiment, name: `${state.experiment} (not found)` });
@@ -28,7 +28,7 @@ export async function loadRuns() {
   }, "runs");
   const described = found.map(described_);
   runs = described.filter((one) => EVALUATIONS.includes(one.kind) && one.benchmark);
-  if (!state.runs) change({ runs: suggested(runs).join(",") }, { quiet: true });
+  if (!state.runs) change({ runs: suggested(runs).join(",") }, { quiet: true, told: false });
   return { runs, scored: described.filter((one) => one.kind === "perplexity") };
 }
 

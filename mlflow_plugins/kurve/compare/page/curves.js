@@ -63,7 +63,7 @@ function drawn(drawing, size, { series, range, last, words, shadeFrom, zero }) {
 // The set of k where the loss may begin, and its estimate, on a rail above the axis.
 function crossing(drawing, size, { frame, one, to, row }) {
   const [first, last] = one.set;
-  if (first === null) return;
+  if (first === null || Math.log2(first) > to) return;
   const y = size.height - size.bottom - 6 - 7 * row;
   const x = (k) => frame.x(Math.min(to, Math.log2(Math.max(1, k))));
   const end = last === null ? frame.x(to) : x(last);

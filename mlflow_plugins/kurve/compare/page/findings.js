@@ -31,7 +31,7 @@ function row(one) {
     `${percent(headline.base)} → ${percent(headline.tuned)} at k = ${headline.k}`, interval(headline.delta),
     `${interval(efficiency)} at k = ${efficiency.k}`,
     crossover.point === null ? "none up to n" : crossover.point.toFixed(crossover.point < 10 ? 1 : 0),
-    low === null ? "none up to n" : `k = ${low} to ${high ?? "beyond n"}`,
+    low === null ? "none up to n" : low > one.ks.at(-1) ? `beyond k = ${one.ks.at(-1)}` : `k = ${low} to ${high ?? "beyond n"}`,
     percent(crossover.probability_of_crossing ?? NaN, 0),
   ];
   return el("tr", {}, el("th", { scope: "row" }, swatch(look(one.place)), one.label), cells.map((cell) => el("td", {}, cell)));

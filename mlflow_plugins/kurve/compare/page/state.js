@@ -21,14 +21,14 @@ export function tunedRun() {
   return tuned.includes(state.tuned) ? state.tuned : tuned[0] || "";
 }
 
-// A step that the back button undoes, unless `quiet`, as typing is.
-export function change(changes, { quiet = false } = {}) {
+// A step that the back button undoes, unless `quiet`, as typing is; `told` leaves out those who draw.
+export function change(changes, { quiet = false, told = true } = {}) {
   Object.assign(state, changes);
   const url = new URL(window.location.href);
   url.search = "";
   for (const [name, value] of Object.entries(state)) if (value !== DEFAULTS[name]) url.searchParams.set(name, value);
   window.history[quiet ? "replaceState" : "pushState"](null, "", url);
-  for (const listener of listeners) listener(changes);
+  if (told) for (const listener of listeners) listener(changes);
 }
 
 export function onChange(listener) {
