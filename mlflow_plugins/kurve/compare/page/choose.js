@@ -70,7 +70,7 @@ function toggle(id) {
 }
 
 function choose(ids) {
-  change({ runs: ids.join(","), unpaired: "", problem: "", page: "0", from: "0" });
+  change({ runs: ids.join(","), problem: "", page: "0", from: "0" });
 }
 
 function described_(run) {

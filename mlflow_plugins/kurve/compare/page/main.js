@@ -218,7 +218,7 @@ function next(part) {
 async function keepFocus(draw) {
   const key = document.activeElement?.dataset?.key;
   const answer = await draw();
-  if (key && document.activeElement?.dataset?.key !== key) {
+  if (key && document.activeElement === document.body) {
     [...document.querySelectorAll("[data-key]")].find((one) => one.dataset.key === key && !one.disabled)?.focus({ preventScroll: true });
   }
   return answer;
