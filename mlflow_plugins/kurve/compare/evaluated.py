@@ -11,6 +11,7 @@ from mlflow.entities import Run
 
 from kurve.errors import KurveError
 from kurve.export import REPORT, read_counts
+from kurve.observations import plain
 from kurve.types import Tally
 from mlflow_plugins.kurve.compare.artifacts import LocalFile, active_run, missing, run_file
 
@@ -39,10 +40,11 @@ def evaluated(run_id: str) -> Evaluated:
     run = active_run(run_id)
     counts = run_file(run, COUNTS, MOST_COUNTS)
     tags = run.data.tags
-    name = str(tags.get("kurve.model") or run.info.run_name or run_id[:8])
+    name = plain(str(tags.get("kurve.model") or run.info.run_name or run_id[:8]))
     if counts is None:
         raise missing(f"the run {run_id} ({name}) keeps no {COUNTS}: it is no evaluation, or not finished")
-    return Evaluated(run_id, name, str(tags.get("kurve.benchmark", "")), str(tags.get("kurve.role", "")), counts)
+    benchmark, role = (plain(str(tags.get(f"kurve.{key}", ""))) for key in ("benchmark", "role"))
+    return Evaluated(run_id, name, benchmark, role, counts)
 
 
 def tally_of(one: Evaluated) -> Tally:

@@ -19,6 +19,7 @@ from mlflow import MlflowClient
 from kurve.comparison import as_json, compare
 from kurve.types import Tally
 from tests.browser import chromium, shot
+from tests.conftest import RunKurve
 from tests.mlflow_plugins.compare.evaluations import ATTACK, log_evaluation
 from tests.mlflow_plugins.servers import Server
 
@@ -333,3 +334,30 @@ def test_the_page_fits_dark_and_narrow_screens(page: Page, runs: Runs, scheme: A
     )
     assert back == "rgb(15, 20, 25)"
     assert front == "rgb(230, 233, 237)"
+
+
+@pytest.mark.parametrize("kept", ["auto", "preview"])
+def test_an_evaluation_keeps_the_samples_that_the_page_shows(
+    kurve_here: RunKurve, runs: Runs, tmp_path: Path, kept: str
+) -> None:
+    words = ("evaluate", "model=local", "model.path=unused/model", "sampler=scripted", "benchmark=arithmetic")
+    settings = ("benchmark.limit=2", "num_samples=5", f"tracker.uri={runs.server.uri}", f"tracker.experiment={kept}")
+    done = kurve_here(*words, *settings, f"tracker.samples={kept}", MLFLOW_DISABLE_TELEMETRY="true")
+    assert done.returncode == 0, done.stderr
+    client = MlflowClient(runs.server.uri)
+    [run] = client.search_runs([client.get_experiment_by_name(kept).experiment_id])
+    names = {item.path.rpartition("/")[2] for item in client.list_artifacts(run.info.run_id, "kurve")}
+    assert ("samples.parquet" in names) == (kept == "auto")
+    [report] = tmp_path.glob("outputs/runs/*/*evaluate*/report")
+    assert not list(report.glob("**/samples.parquet"))  # the store has them
+    counts = [json.loads(line) for line in (report / "counts.jsonl").read_text(encoding="utf-8").splitlines()]
+    found = get(runs, "samples", runs=run.info.run_id, problem=counts[0]["id"], limit="9")
+    assert found["source"] == ("all" if kept == "auto" else "preview")
+    assert [one["index"] for one in found["samples"]] == list(range(5))
+    assert found["outcomes"].get("correct", 0) == counts[0]["c"]
+
+
+def test_another_word_for_the_samples_is_refused(kurve_here: RunKurve) -> None:
+    done = kurve_here("evaluate", "model=local", "benchmark=arithmetic", "sampler=scripted", "tracker.samples=some")
+    assert done.returncode == 2
+    assert "samples" in done.stderr
