@@ -11,7 +11,7 @@ import pytest
 from kurve import samples_file, samples_page
 from kurve.errors import DataError
 from kurve.samples_file import COLUMNS, INDEX_KEY, write_samples
-from kurve.samples_page import read_index, read_page, read_sample
+from kurve.samples_page import StoredSample, read_index, read_page, read_sample
 from kurve.types import Outcome, Sample, Verdict
 
 N = 1300  # more than one block and several row groups
@@ -43,7 +43,8 @@ def path(tmp_path: Path) -> Path:
 def test_pages_hold_every_sample_of_a_problem_once_by_index(path: Path, problem: str, outcome: str) -> None:
     index = read_index(path)
     expected = [i for i in range(COUNTS[problem]) if not outcome or OUTCOMES[i % len(OUTCOMES)] == outcome]
-    found, offset = [], 0
+    found: list[StoredSample] = []
+    offset = 0
     while (page := read_page(index, problem, outcome=outcome, offset=offset, limit=311)).samples:
         assert page.total == len(expected)
         found += page.samples

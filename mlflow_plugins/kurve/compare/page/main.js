@@ -6,14 +6,14 @@ import { loadExperiments, loadRuns, showRuns } from "./choose.js";
 import { differences, passAtK } from "./curves.js";
 import { el, replace } from "./elements.js";
 import { coverage, numbers, verdicts } from "./findings.js";
-import { showProblems } from "./problems.js";
+import { markProblem, showProblems } from "./problems.js";
 import { showSamples } from "./samples.js";
 import { change, chosenRuns, onChange, state, tunedRun } from "./state.js";
 
 const byId = (id) => document.getElementById(id);
 const body = (id) => byId(id).querySelector(".body");
 const STATISTICS = ["experiment", "runs", "unpaired"];
-const TABLE = [...STATISTICS, "tuned", "set", "stratum", "search", "sort", "page", "problem"];
+const TABLE = [...STATISTICS, "tuned", "set", "stratum", "search", "sort", "page"];
 const SAMPLES = ["runs", "tuned", "problem", "outcome", "from"];
 
 let scored = [];
@@ -39,6 +39,7 @@ async function update(changes) {
     if ("experiment" in changes) return experiment();
     if (changed(STATISTICS)) return statistics();
     if ("tuned" in changes || "set" in changes) showCoverage();
+    if ("problem" in changes) markProblem(body("problems"));
     const parts = [];
     if (changed(TABLE)) parts.push(table());
     if (changed(SAMPLES)) parts.push(sampled());

@@ -22,7 +22,13 @@ export async function showProblems(place, { signal, onProblem }) {
   if (!table) replace(place, controls(), el("div", { class: "scroll" }, el("table", { class: "problems" })), el("div", { class: "pager line" }));
   refreshControls(place, answer);
   fill(place.querySelector("table"), answer, onProblem);
+  markProblem(place);
   pager(place.querySelector(".pager"), { page, total: answer.total, rows: answer.rows.length });
+}
+
+// The row of the problem whose samples are shown.
+export function markProblem(place) {
+  for (const row of place.querySelectorAll("tbody tr")) row.classList.toggle("chosen", row.dataset.problem === state.problem);
 }
 
 function controls() {
@@ -51,7 +57,7 @@ function fill(table, answer, onProblem) {
   const columns = COLUMNS.filter(([key]) => key !== "stratum" || answer.strata.length);
   replace(table,
     el("thead", {}, el("tr", {}, columns.map(head))),
-    el("tbody", {}, answer.rows.map((one) => el("tr", { class: one.id === state.problem ? "chosen" : "" }, columns.map(([key]) => cell(one, key, onProblem))))));
+    el("tbody", {}, answer.rows.map((one) => el("tr", { "data-problem": one.id }, columns.map(([key]) => cell(one, key, onProblem))))));
 }
 
 function head([key, words]) {
