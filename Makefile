@@ -60,8 +60,8 @@ format: $(STAMP) ## put the code into its standard form
 bench: $(STAMP) ## speed as ratios against named alternatives; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks
 
-serve: $(STAMP) ## the MLflow UI on what was logged here
-	$(BIN)/mlflow server --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --artifacts-destination $(CURDIR)/mlartifacts --host 127.0.0.1 --port $(PORT)
+serve: $(STAMP) ## the MLflow UI on what was logged here, with the compare page at /kurve
+	$(BIN)/mlflow server --app-name kurve --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --artifacts-destination $(CURDIR)/mlartifacts --host 127.0.0.1 --port $(PORT)
 
 wheel: $(STAMP) ## build the wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist .

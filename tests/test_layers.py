@@ -14,7 +14,7 @@ HEAVY = ("torch", "vllm", "transformers", "trl", "hydra", "omegaconf", "datasets
         "import kurve",
         "import mlflow",
         "import kurve.metrics.passk, kurve.report",
-        "import mlflow_plugins.kurve.tracker",
+        "import mlflow_plugins.kurve.tracker, mlflow_plugins.kurve.app",
     ],
 )
 def test_an_import_loads_nothing_heavy(statement: str) -> None:

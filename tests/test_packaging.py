@@ -42,6 +42,7 @@ def test_the_wheel_holds_every_module_and_every_config(wheel: Path) -> None:
         for source, target, pattern in (
             ("src/kurve", "kurve/", "**/*.py"),
             ("src/kurve/review", "kurve/review/", "page.*"),
+            ("mlflow_plugins/kurve/compare/page", "mlflow_plugins/kurve/compare/page/", "*.*"),
             ("conf", "kurve/conf/", "**/*.yaml"),
             ("mlflow_plugins", "mlflow_plugins/", "**/*.py"),
         )

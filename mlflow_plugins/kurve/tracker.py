@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Param, Run
@@ -41,6 +42,7 @@ EVALUATION_TAG = "kurve.evaluation"
 CURVE_POINTS = 320  # as many as MLflow's charts ask for; with more they leave out k = 2, 3, 4
 
 _PAGE = 1000  # runs a request
+_SAMPLES: Mapping[str, int | None] = {"auto": 200_000_000, "all": None, "preview": 0}  # characters of all responses
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ class MlflowTracker:
         retries: of a request that fails; after the last the call raises instead of blocking for minutes.
         check_timeout: seconds for the one request that `check` makes first.
         saved_view: keep the chart view with a log axis in the experiment.
+        samples: all samples of an evaluation as samples.parquet, a preview only, or all up to 200 million characters.
         folder: what relative addresses mean; None takes the working folder.
     """
 
@@ -69,6 +72,7 @@ class MlflowTracker:
         retries: int = 2,
         check_timeout: int = 8,
         saved_view: bool = True,
+        samples: Literal["auto", "all", "preview"] = "auto",
         folder: str | Path | None = None,
     ) -> None:
         self._uri = uri
@@ -79,6 +83,7 @@ class MlflowTracker:
         self._retries = max(0, int(retries))
         self._check_timeout = max(1, int(check_timeout))
         self._saved_view = saved_view
+        self._samples = samples
         self._place: Address | None = None
         self._connected: MlflowClient | None = None
         self._experiment_id = ""
@@ -243,6 +248,11 @@ class MlflowTracker:
                 yield
         finally:
             self._settings_are_made = False
+
+    @property
+    def samples_limit(self) -> int | None:
+        """What `samples` says; see `Tracker.samples_limit`."""
+        return _SAMPLES[self._samples]
 
     @property
     def run_id(self) -> str:

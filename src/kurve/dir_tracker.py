@@ -165,6 +165,11 @@ class DirTracker:
         return nullcontext()
 
     @property
+    def samples_limit(self) -> int | None:
+        """0: the sample store is on the same machine."""
+        return 0
+
+    @property
     def run_id(self) -> str:
         """Name of the run's folder; empty before `start`."""
         return self._run.name if self._run else ""

@@ -201,6 +201,10 @@ class Tracker(Protocol):
         """While the block lasts, a thread may log here: calls fail within seconds rather than wait for a server."""
 
     @property
+    def samples_limit(self) -> int | None:
+        """Characters of all responses together up to which `log_report` gets them all; 0: never, None: always."""
+
+    @property
     def run_id(self) -> str:
         """What names the run for `attach` and `tags`; empty before `start`."""
 
@@ -263,6 +267,11 @@ class NullTracker:
     def in_background(self) -> AbstractContextManager[None]:
         """Nothing can be slow."""
         return nullcontext()
+
+    @property
+    def samples_limit(self) -> int | None:
+        """0: nothing is kept."""
+        return 0
 
     @property
     def run_id(self) -> str:

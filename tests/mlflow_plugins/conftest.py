@@ -8,8 +8,8 @@ from tests.mlflow_plugins.servers import Server
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server for all tests; each uses an experiment of its own."""
-    running = Server(tmp_path_factory.mktemp("server"))
+    """A server with the compare page for all tests; each uses an experiment of its own."""
+    running = Server(tmp_path_factory.mktemp("server"), "--app-name", "kurve")
     running.start()
     yield running
     running.stop()

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from kurve.commands import provenance
 from kurve.commands.adaptive import draw_adaptively, unfinished
+from kurve.commands.all_samples import write_all_samples
 from kurve.commands.build import build
 from kurve.commands.guessing import filtered_benchmark, questions_of
 from kurve.commands.made import tell
@@ -73,7 +74,14 @@ def main(cfg: DictConfig) -> None:
         todo = stack.enter_context(tracked(tracker, evaluation))
         _draw_and_judge(plan, sampler, verifier, store=store, verdicts=verdicts, rule=rule)
         report = measure(evaluation, store, verdicts)
-        publish(tracker, report, run_dir / "report", todo=todo, later=_send_later(cfg, store.folder))
+        publish(
+            tracker,
+            report,
+            run_dir / "report",
+            todo=todo,
+            later=_send_later(cfg, store.folder),
+            write_all=partial(write_all_samples, tracker, evaluation, store, verdicts),
+        )
         show(report, evaluation, tracker, folder=run_dir / "report", todo=todo)
         tell(
             "evaluate",

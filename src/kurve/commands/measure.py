@@ -4,11 +4,12 @@ import dataclasses
 import os
 import platform
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -139,7 +140,7 @@ def measure(evaluation: Evaluation, store: SampleStore, verdicts: VerdictStore) 
         MetricError: the verdicts do not allow it.
         DataError: with a stopping rule, some problem is still to be drawn.
     """
-    samples, judged = _counted(evaluation, store, verdicts)
+    samples, judged = counted(evaluation, store, verdicts)
     report = build_report(
         benchmark=evaluation.benchmark.name,
         spec=evaluation.spec,
@@ -166,7 +167,7 @@ def measure(evaluation: Evaluation, store: SampleStore, verdicts: VerdictStore) 
     return matched_temperature.with_matched_temperature(report, evaluation.folder)
 
 
-def _counted(
+def counted(
     evaluation: Evaluation, store: SampleStore, verdicts: VerdictStore
 ) -> tuple[Iterator[Sample], Iterator[Verdict]]:
     """The samples and verdicts that count: with a stopping rule, those of each problem up to where it was stopped."""
@@ -180,10 +181,24 @@ def _counted(
     )
 
 
-def publish(tracker: Tracker, report: Report, folder: Path, *, todo: bool, later: str) -> Sequence[Path]:
+def publish(
+    tracker: Tracker,
+    report: Report,
+    folder: Path,
+    *,
+    todo: bool,
+    later: str,
+    write_all: Callable[[Path], Sequence[Path]] | None = None,
+) -> Sequence[Path]:
     """Write the report's files, and log them unless a finished run holds them already.
 
-    `later` is the command that sends them another time.
+    Args:
+        tracker: with an open run.
+        report: what was measured.
+        folder: of the files.
+        todo: whether the run still has to be logged.
+        later: the command that sends it another time.
+        write_all: writes what only the tracker keeps into a folder that is removed afterwards.
 
     Raises:
         TrackingError: the report could not be sent; the message says how to send it later.
@@ -191,7 +206,8 @@ def publish(tracker: Tracker, report: Report, folder: Path, *, todo: bool, later
     files = write_files(report, folder)
     if todo:
         try:
-            tracker.log_report(report, files)
+            with TemporaryDirectory(dir=folder) as part:
+                tracker.log_report(report, [*files, *(write_all(Path(part)) if write_all else ())])
             tracker.finish("FINISHED")
         except TrackingError as error:
             raise TrackingError(

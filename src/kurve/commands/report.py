@@ -1,11 +1,13 @@
 """`kurve report`: measure stored samples and track the result."""
 
+from functools import partial
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from kurve.commands import provenance
+from kurve.commands.all_samples import write_all_samples
 from kurve.commands.build import build
 from kurve.commands.evaluate import check_num_problems, report_settings
 from kurve.commands.guessing import filtered_benchmark, questions_of
@@ -59,13 +61,14 @@ def main(cfg: DictConfig) -> None:
                 _judge_missing(store, evaluation, verifier)
             with VerdictStore.open(store, evaluation.verifier, read_only=True) as verdicts:
                 report = measure(evaluation, store, verdicts)
-            publish(
-                tracker,
-                report,
-                run_dir / "report",
-                todo=todo,
-                later=f"kurve report samples={folder} (with the settings of this call)",
-            )
+                publish(
+                    tracker,
+                    report,
+                    run_dir / "report",
+                    todo=todo,
+                    later=f"kurve report samples={folder} (with the settings of this call)",
+                    write_all=partial(write_all_samples, tracker, evaluation, store, verdicts),
+                )
     show(report, evaluation, tracker, folder=run_dir / "report", todo=todo)
 
 

@@ -1,0 +1,1 @@
+"""The compare page: what the tracking server adds to its own pages under `/kurve`."""

@@ -1,0 +1,72 @@
+"""Evaluations as `kurve evaluate` logs them, made from counts."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from kurve.comparison import pass_at_k_curve
+from kurve.export import write_files
+from kurve.metrics.coverage import accuracy_histogram
+from kurve.samples_file import NAME, write_samples
+from kurve.types import Outcome, Sample, Table, Tally, Verdict
+from mlflow_plugins.kurve.tracker import MlflowTracker
+from tests.tracking_samples import report, run_info
+
+ATTACK = """<script>window.attacked=1</script><img src=x onerror="window.attacked=1"><b>bold</b> javascript:attack()"""
+PREVIEW = ("problem", "index", "outcome", "answer", "reference", "finish_reason", "num_tokens", "text")
+
+
+def log_evaluation(
+    uri: str,
+    folder: Path,
+    *,
+    name: str,
+    correct: Sequence[int],
+    n: int = 16,
+    experiment: str = "compare",
+    ids: Sequence[str] | None = None,
+    text: str = "the answer",
+    tags: Mapping[str, str] | None = None,
+    samples: bool = True,
+) -> str:
+    """A finished run whose problem i has correct[i] correct samples of n; the first ones are correct."""
+    problems = list(ids or [f"p{place}" for place in range(len(correct))])
+    counts = np.array(correct, dtype=np.int64)
+    tally = Tally(
+        tuple(problems), np.full(len(problems), n), counts, np.zeros_like(counts), strata=("",) * len(problems)
+    )
+    rows = [
+        Sample(problem, index, f"{text} {problem} {index}", "stop", 7) for problem in problems for index in range(n)
+    ]
+    says = [
+        Verdict(problem, index, Outcome.CORRECT if index < solved else Outcome.WRONG, f"{text} {index}")
+        for problem, solved in zip(problems, correct, strict=True)
+        for index in range(n)
+    ]
+    tables = (
+        Table("problems", ("id", "question"), tuple((problem, f"what is {problem}?") for problem in problems)),
+        Table("samples", PREVIEW, tuple(
+            (one.problem_id, one.index, verdict.outcome.value, verdict.answer, "", "stop", 7, one.text)
+            for one, verdict in zip(rows, says, strict=True) if one.index < 2
+        )),
+    )  # fmt: skip
+    made = dataclasses.replace(
+        report(n, tables=tables, notes=(f"a note of {name}",)),
+        tally=tally,
+        curves=(pass_at_k_curve(tally, np.random.default_rng(0)),),
+        histograms=(accuracy_histogram(tally),),
+        model=name,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    files = write_files(made, folder)
+    if samples:
+        write_samples(folder / NAME, problems, rows, says)
+        files.append(folder / NAME)
+    tracker = MlflowTracker(uri=uri, experiment=experiment, new_run=True, saved_view=False)
+    described = {"kurve.kind": "", "kurve.model": name, "kurve.benchmark": "gsm8k", **(tags or {})}
+    tracker.start(run_info(f"key-{folder.name}", name=f"{name} on gsm8k", tags=described))
+    tracker.log_report(made, files)
+    tracker.finish("FINISHED")
+    return tracker.run_id
