@@ -17,7 +17,7 @@ from mlflow.entities import Experiment, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
-from kurve.errors import RejectedError, TrackingError
+from kurve.errors import ConfigError, RejectedError, TrackingError
 from kurve.tracking import (
     Point,
     RunInfo,
@@ -75,6 +75,8 @@ class MlflowTracker:
         samples: Literal["auto", "all", "preview"] = "auto",
         folder: str | Path | None = None,
     ) -> None:
+        if samples not in _SAMPLES:
+            raise ConfigError(f"tracker.samples is {samples!r}; expected {', '.join(_SAMPLES)}")
         self._uri = uri
         self._folder = Path(folder).absolute() if folder else Path.cwd()
         self._experiment_name = experiment

@@ -63,8 +63,8 @@ class Place:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     server = Server(tmp_path_factory.mktemp("guarded"), "--app-name", "kurve", "--static-prefix", "/ml")
-    server.uri += "/ml"
     server.start()
+    server.uri += "/ml"
     yield Place(server, tmp_path_factory.mktemp("evaluations"))
     server.stop()
 
