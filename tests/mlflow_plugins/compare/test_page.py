@@ -358,6 +358,8 @@ def test_an_evaluation_keeps_the_samples_that_the_page_shows(
 
 
 def test_another_word_for_the_samples_is_refused(kurve_here: RunKurve) -> None:
-    done = kurve_here("evaluate", "model=local", "model.path=x", "sampler=scripted", "tracker.samples=some")
+    done = kurve_here(
+        "evaluate", "model=local", "model.path=x", "benchmark=arithmetic", "sampler=scripted", "tracker.samples=some"
+    )
     assert done.returncode == 2
     assert "samples" in done.stderr
