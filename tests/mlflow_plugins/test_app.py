@@ -137,7 +137,16 @@ def test_who_may_not_read_a_run_sees_neither_curve_nor_samples(
     granted = ask(f"{root}/api/3.0/mlflow/users/permissions/grant", user=ADMIN, method="POST", body=grant)
     assert granted.status == 200, granted.body
     assert status(shared, "curves") == status(shared, "samples") == status(shared, "sample") == 200
-    for pair in (f"{shared},{hidden}", f"{hidden},{shared}", f"{shared},missing", hidden, "missing", "", "%00", "a b"):
+    for pair in (
+        f"{shared},{hidden}",
+        f"{hidden},{shared}",
+        f"{shared},missing",
+        hidden,
+        "missing",
+        "",
+        "%00",
+        "a%20b",
+    ):
         assert {status(pair, endpoint) for endpoint in ENDPOINTS} == {403}, pair
     # Named twice, the first counts for both the check and the answer; another method or path is no way around.
     sneaky = ask(f"{root}{API}/samples?runs={shared}&runs={hidden}&problem=p0", user=reader)
