@@ -35,6 +35,8 @@ def run_here(folder: Path, words: Sequence[str], environment: Mapping[str, str])
             os.environ.clear()
             os.environ.update(before)
             for logger, handlers, level in loggers:
+                for handler in set(logger.handlers) - set(handlers):
+                    handler.close()
                 logger.handlers = handlers
                 logger.setLevel(level)
             HydraConfig.instance().cfg = None  # no job is running any more

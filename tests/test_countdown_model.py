@@ -218,6 +218,7 @@ def test_transformers_draws_what_the_model_was_taught(taught: Model, tokenizer: 
     check_what_was_learnt(draw(TransformersSampler(model=taught, decoding=DECODING, device="cpu")), taught, tokenizer)
 
 
+@pytest.mark.slow
 def test_vllm_draws_what_the_model_was_taught(taught: Model, tokenizer: Any, tmp_path: Path) -> None:
     pytest.importorskip("vllm.version", reason="vLLM is not installed")
     sampler = VllmSampler(model=taught, decoding=DECODING, log=tmp_path / "engine.log", cpu_kvcache_gb=1)

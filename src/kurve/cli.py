@@ -35,6 +35,8 @@ COMMANDS = {
     "merge": "make one sample store of several shards or seeds",
     "list": "show what can be chosen (kurve list benchmark) and what is stored (kurve list samples)",
 }
+_FINGERPRINTS = ("samples", "match_entropy", "from_run", "guess_filter", "verdicts")  # settings that take them
+_LIKE_A_NUMBER = re.compile(r"(?<![^,\[ ])(?:\d+e\d+|\d{6,})(?![^,\] ])")  # a whole item of a list
 USER_ERROR = 2
 INTERRUPTED = 130
 CLOSED_PIPE = 141
@@ -109,6 +111,8 @@ def _dispatch(command: str, arguments: Sequence[str]) -> int:
 
 def _named(command: str, arguments: Sequence[str]) -> list[str]:
     """Words that a person copies, as the overrides that they mean: a path may hold `=`, a list of models commas."""
+    whole = _REFERENCES.get(command, ())
+    arguments = [word if whole and word.startswith(whole) else _with_fingerprints(word) for word in arguments]
     if command == "figure" and arguments and "=" not in arguments[0] and not arguments[0].startswith("-"):
         arguments = [f"figure={arguments[0]}", *arguments[1:]]
     if command == "promote":
@@ -122,6 +126,14 @@ def _named(command: str, arguments: Sequence[str]) -> list[str]:
     if "=" in first and not Path(first).is_dir():
         return list(arguments)
     return [_quoted(f"folder={first}"), *rest]
+
+
+def _with_fingerprints(word: str) -> str:
+    """The override with fingerprints as texts: Hydra would read 13e456789012 as infinity, 012345678901 as a number."""
+    key, sign, value = word.partition("=")
+    if not sign or key.rpartition(".")[2] not in _FINGERPRINTS:
+        return word
+    return key + sign + _LIKE_A_NUMBER.sub(r"'\g<0>'", value)
 
 
 def _quoted(override: str) -> str:

@@ -180,6 +180,7 @@ def test_the_value_loss_moves_the_critic_only_and_each_networks_gradients_are_cl
     assert larger == pytest.approx(10 * norm, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_critic_learns_which_problems_are_solved(tmp_path: Path) -> None:
     ids = [problem.id for problem in make_job(tmp_path, problems=8).problems]
     fixed = {name: Outcome.CORRECT if place % 2 else Outcome.WRONG for place, name in enumerate(ids)}

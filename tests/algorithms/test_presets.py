@@ -103,6 +103,7 @@ def test_half_precision_without_a_gpu_is_refused_with_the_settings_for_a_cpu() -
     check_device({"bf16": False})
 
 
+@pytest.mark.slow
 def test_a_training_on_the_cpu_does_not_wait_for_vllm_to_be_imported() -> None:
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("vLLM is not installed")

@@ -122,6 +122,7 @@ def evaluated(tracker: DirTracker, folder: Path, name: str, **tags: str) -> str:
     return tracker.run_id
 
 
+@pytest.mark.slow
 def test_a_study_s_evaluations_are_found_by_its_tag_paired_by_their_runs_and_the_figure_is_a_run(
     kurve_here: RunKurve, tmp_path: Path
 ) -> None:

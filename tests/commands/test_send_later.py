@@ -7,12 +7,14 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 from mlflow import MlflowClient
 
 from tests.conftest import RunKurve, command_environment, command_line
 from tests.mlflow_plugins.servers import Server
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_in_the_middle_gets_the_run_later_and_once(kurve: RunKurve, tmp_path: Path) -> None:
     server = Server(tmp_path / "server")
     (tmp_path / "server").mkdir()

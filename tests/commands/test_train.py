@@ -169,6 +169,7 @@ def test_kill_9_in_the_middle_goes_on_from_the_last_checkpoint_and_logs_each_ste
     assert tracked(fresh, "run.json")["attempt"] == 2
 
 
+@pytest.mark.slow
 def test_two_at_once_are_refused_and_ctrl_c_leaves_whole_checkpoints_and_a_killed_run(fresh: Path) -> None:
     long = (*SFT, "training.max_steps=5000", "training.save_steps=1", "training.save_total_limit=3")
     running = start(fresh, *long)
@@ -189,6 +190,7 @@ def test_two_at_once_are_refused_and_ctrl_c_leaves_whole_checkpoints_and_a_kille
     assert [whats_missing(path) for path in saved] == [""] * len(saved)
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_says_so_in_its_run_and_keeps_its_record(fresh: Path) -> None:
     config = json.loads((fresh / "tiny" / "config.json").read_text())
     (fresh / "tiny" / "config.json").write_text(json.dumps({**config, "intermediate_size": 64}))

@@ -129,6 +129,7 @@ def test_training_on_the_evaluations_problems_is_refused(fresh: Path) -> None:
     assert "allow_overlap=true" in told
 
 
+@pytest.mark.slow
 def test_the_same_question_under_another_id_is_refused_unless_it_is_said_so_and_then_it_is_a_tag(fresh: Path) -> None:
     rows = [{"question": f"How much is {a} + 1?", "answer": f"#### {a + 1}"} for a in range(4)]
     (fresh / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -257,6 +257,7 @@ def one_and_two(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Any]:
     return [torch.load(folder / f"result-{count}.pt", weights_only=False) for count in (1, 2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*ALGORITHMS, *WHOLE_GROUPS])
 def test_two_processes_give_the_same_update_as_one(one_and_two: Sequence[Any], name: str) -> None:
     (one, points), (two, other_points) = (results[name] for results in one_and_two)

@@ -254,7 +254,7 @@ def _register_one(uri: str, measured: str, start: Barrier, done: "multiprocessin
     done.put(registry.register(trained("at-once", evaluations=[measured])).version)
 
 
-@PLACES
+@pytest.mark.parametrize("place", [pytest.param("file", marks=pytest.mark.slow), "server"])
 def test_processes_that_register_one_model_at_once_make_one_version(server: Server, tmp_path: Path, place: str) -> None:
     uri = address(place, server, tmp_path)
     measured = evaluation(uri, f"at-once-{place}")
@@ -385,6 +385,7 @@ def test_a_dead_server_is_refused_within_seconds_and_what_to_do_is_said() -> Non
     assert dict(os.environ) == before
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_is_reported_and_the_model_is_registered_once_after_its_return(server: Server) -> None:
     measured = evaluation(server.uri, "dies-registering")
     registry = MlflowRegistry(uri=server.uri, retries=0)

@@ -296,7 +296,8 @@ def _start_one(folder: str, number: int, done: "multiprocessing.Queue[str]") -> 
     done.put(tracker.url)
 
 
-@pytest.mark.parametrize("number", [3, pytest.param(6, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [3, 6])
 def test_processes_start_at_once_on_a_database_that_does_not_exist(tmp_path: Path, number: int) -> None:
     context = multiprocessing.get_context("spawn")
     done: multiprocessing.Queue[str] = context.Queue()

@@ -190,6 +190,7 @@ def test_a_training_that_goes_on_keeps_its_run_and_points(server: Server) -> Non
     assert [step for step, _, _ in history(second, "train/loss")] == list(range(8))
 
 
+@pytest.mark.slow
 def test_a_server_that_comes_back_is_found_again_by_the_same_tracker(server: Server) -> None:
     tracker = started(server, "comes-back")
     away = MlflowTracker(uri=server.uri)
