@@ -61,11 +61,11 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=_hear_ctrl_c,
+        preexec_fn=hear_ctrl_c,
     )
 
 
-def _hear_ctrl_c() -> None:
+def hear_ctrl_c() -> None:
     """A shell's background job is deaf to SIGINT, and with it all that the tests start there."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

@@ -13,6 +13,7 @@ import pytest
 from kurve.store import SampleStore
 from kurve.types import Sample
 from tests.conftest import RunKurve, command_environment, command_line
+from tests.trainings import hear_ctrl_c
 
 GSM8K_ROWS = [
     {"question": f"Ann has {n} apples and eats {n - answer}. How many are left?", "answer": f"She has\n#### {answer}"}
@@ -148,6 +149,7 @@ def size(path: Path) -> int:
 def test_ctrl_c_exits_130_and_the_samples_stay(tmp_path: Path) -> None:
     running = subprocess.Popen(
         command_line(("evaluate", *BASE, "num_samples=64", "tracker=dir", "sampler.seconds=0.05")),
+        preexec_fn=hear_ctrl_c,
         cwd=tmp_path,
         env=command_environment(),
         stdout=subprocess.PIPE,
