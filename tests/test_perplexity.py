@@ -81,9 +81,10 @@ def test_a_model_on_other_problems_is_said_to_be_so() -> None:
         ({"temperature": 1.2}, "T = 1.2, a flatter distribution"),
         ({"temperature": 1.2, "min_p": 0.1}, "T = 1.2, min_p = 0.1, another distribution"),
         ({"temperature": 1.0}, ""),
+        ({"temperature": None}, "settings that are not on record"),
     ],
 )
-def test_the_distribution_that_was_drawn_from_is_named(settings: dict[str, float], words: str) -> None:
+def test_the_distribution_that_was_drawn_from_is_named(settings: dict[str, float | None], words: str) -> None:
     spec = replace(PLAIN, **settings)  # type: ignore[arg-type]  # fields of the spec
     assert drawn_words(spec).startswith(words)
     assert bool(drawn_words(spec)) == bool(words)

@@ -1,6 +1,7 @@
 """What changed on each single problem."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,15 @@ def test_rows_are_paired_by_id_with_accuracies_and_exact_tests() -> None:
     expected = [stats.fisher_exact([[0, 16], [9, 7]]).pvalue, 1.0, 1.0, stats.fisher_exact([[3, 5], [0, 16]]).pvalue]
     assert found["fisher_p"][:4] == pytest.approx(expected)
     assert found["fisher_q"] == pytest.approx(stats.false_discovery_control(found["fisher_p"]))
+
+
+def test_no_exact_test_is_claimed_where_the_number_of_samples_followed_the_outcomes() -> None:
+    base = counts([0, 8, 16, 3, 1])
+    adaptive = replace(counts([1, 2, 2, 2, 2]), largest_k=np.array([16, 64, 64, 64, 64]))
+    found = problem_changes(compare(base, adaptive, rng=np.random.default_rng(0)))
+    assert np.isnan(found["fisher_p"]).all()
+    assert np.isnan(found["fisher_q"]).all()
+    assert found["c"] == [1, 2, 2, 2, 2]
 
 
 def test_both_files_hold_all_models_and_hostile_ids(tmp_path: Path) -> None:

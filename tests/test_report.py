@@ -19,7 +19,20 @@ from kurve.metrics.bootstrap import Estimate
 from kurve.metrics.coverage import solved_share
 from kurve.metrics.passk import pass_at_k
 from kurve.report import Metric, MetricValue, ReportSettings, build_report, check_budget, tally
-from kurve.types import Answer, Curve, Histogram, Outcome, Problem, Report, Sample, SamplingSpec, Table, Tally, Verdict
+from kurve.types import (
+    Answer,
+    Curve,
+    Histogram,
+    Outcome,
+    Problem,
+    Report,
+    Sample,
+    SamplingSpec,
+    StoppingRule,
+    Table,
+    Tally,
+    Verdict,
+)
 
 ROOT = Path(__file__).parents[1]
 C, W, E = Outcome.CORRECT, Outcome.WRONG, Outcome.ERROR
@@ -442,3 +455,8 @@ def test_a_million_samples_are_reported_within_a_gigabyte() -> None:
     code = "from tests.test_report import _million; _million()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert int(done.stdout) < 1_024
+
+
+def test_adaptive_samples_are_not_extrapolated() -> None:
+    with pytest.raises(ConfigError, match=r"sampling\.adaptive"):
+        ReportSettings(num_samples=8, extrapolate=(16,), stopping=StoppingRule(2, 2, 8))

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from kurve.commands.figure_kinds import KINDS
@@ -70,6 +72,52 @@ def test_one_file_of_one_format_can_be_asked_for(kurve_here: RunKurve, files: Pa
     done = kurve_here("figure", "scatter", "runs=base.jsonl,grpo.jsonl", "output=fig.pdf", "title=a, b = $c", *QUICK)
     assert done.returncode == 0, done.stderr
     assert (files / "fig.pdf").read_bytes().startswith(b"%PDF")
+
+
+def scored(folder: Path, unit: str, distributions: dict[str, list[float]]) -> Path:
+    """A folder as `kurve score` leaves it, with the log-perplexities of each distribution."""
+    folder.mkdir()
+    (folder / "perplexity.json").write_text(json.dumps({"unit": unit}))
+    pairs = [(name, value) for name, values in distributions.items() for value in values]
+    names, values = zip(*pairs, strict=True)
+    pq.write_table(pa.table({"distribution": names, "log_perplexity": values}), folder / "perplexity.parquet")
+    return folder
+
+
+def test_perplexities_of_several_runs_share_a_figure_each_distribution_once(
+    kurve_here: RunKurve, tmp_path: Path
+) -> None:
+    scored(tmp_path / "a", "token", {"base under base": [0.0, 0.1, 0.2], "grpo under base": [0.3, 0.4, 0.5]})
+    scored(tmp_path / "b", "token", {"base under base": [9.0], "teacher under base": [0.6]})
+    done = kurve_here("figure", "fig6", "runs=a,b", "output=out", *QUICK)
+    assert done.returncode == 0, done.stderr
+    found = {row["distribution"]: row for row in rows(tmp_path / "out" / "perplexity.csv")}
+    assert list(found) == ["base under base", "grpo under base", "teacher under base"]
+    assert float(found["base under base"]["perplexity_quantile_0.5"]) == pytest.approx(np.exp(0.1))
+    assert found["grpo under base"]["num_samples"] == "3"
+    about = json.loads((tmp_path / "out" / "perplexity.json").read_text())
+    assert [one["source"] for one in about["sources"]] == [str(tmp_path / "a"), str(tmp_path / "b")]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["runs=a,bytes"], "token in a, byte in bytes"),
+        (["runs=a", "names=[one]"], "names has 1 values; expected one for each of the distributions (x under x, y"),
+        (["runs=nothing"], "Expected runs or folders of kurve score"),
+        (["runs=damaged"], "holds no perplexities"),
+    ],
+)
+def test_what_a_figure_of_perplexities_cannot_be_made_of_is_refused(
+    kurve_here: RunKurve, tmp_path: Path, words: list[str], message: str
+) -> None:
+    scored(tmp_path / "a", "token", {"x under x": [0.1], "y under x": [0.2]})
+    scored(tmp_path / "bytes", "byte", {"x under x": [0.1]})
+    (scored(tmp_path / "damaged", "token", {"x": [0.1]}) / "perplexity.parquet").write_bytes(b"PAR1")
+    done = kurve_here("figure", "perplexity", *words, *QUICK)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_what_counts_files_do_not_say_is_given_one_value_a_run(kurve_here: RunKurve, files: Path) -> None:

@@ -15,9 +15,10 @@ import pytest
 
 from kurve.benchmarks.rows import Benchmark
 from kurve.commands.build import build
+from kurve.commands.stopping import record_design
 from kurve.metrics.passk import pass_at_k
 from kurve.store import ReviewStore, SampleStore, VerdictStore, list_judges
-from kurve.types import Outcome, Prompt, Sample, Verdict
+from kurve.types import Outcome, Prompt, Sample, StoppingRule, Verdict
 from tests.commands.test_evaluate import GSM8K_ROWS
 from tests.composing import composed
 from tests.conftest import RunKurve, command_environment, command_line
@@ -239,6 +240,13 @@ def test_what_cannot_be_reviewed_is_refused_and_leaves_the_store_alone(
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert sorted(path.name for path in store.iterdir()) == before
+
+
+def test_a_store_whose_samples_follow_their_outcomes_is_not_reviewed(kurve_here: RunKurve, store: Path) -> None:
+    record_design(store, StoppingRule(2, 2, 64))
+    done = kurve_here("review", f"samples={store}", "tracker=none")
+    assert done.returncode == 2
+    assert "was sampled adaptively" in done.stderr
 
 
 def test_a_sheet_of_another_store_is_refused_whole(

@@ -1,5 +1,6 @@
 """Expected sets of solved problems over k, against enumeration of every draw."""
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import combinations
 
@@ -70,3 +71,11 @@ def test_chance_is_what_two_disjoint_draws_of_the_base_differ_by() -> None:
 def test_a_k_above_the_fewest_samples_is_refused() -> None:
     with pytest.raises(MetricError, match="k=5"):
         coverage_over_k(tally([6], [1]), tally([4], [1]), [5], np.random.default_rng(0))
+
+
+def test_a_model_that_was_sampled_adaptively_is_refused() -> None:
+    fixed = tally([6, 6], [1, 2])
+    adaptive = replace(fixed, largest_k=np.array([6, 8]))
+    for pair in ((fixed, adaptive), (adaptive, fixed)):
+        with pytest.raises(MetricError, match="sampled adaptively"):
+            coverage_over_k(*pair, [1, 2], np.random.default_rng(0), draws=100)

@@ -5,7 +5,7 @@ sample of k; pass^k asks for k of k; G-Pass@k for a share tau of k, with both as
 """
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from kurve.errors import MetricError
 from kurve.metrics.bootstrap import Estimate, mean_band, mean_interval
@@ -80,7 +80,7 @@ def cover_at_tau(num_samples: ArrayLike, num_correct: ArrayLike, taus: ArrayLike
         raise MetricError("need at least one problem, and n >= 1 and 0 <= c <= n for each")
     if shares.size == 0 or not np.all((shares > 0) & (shares <= 1)):
         raise MetricError(f"need thresholds tau above 0 and up to 1, got {shares.tolist()[:8]}")
-    covered: Floats = (c[:, None] >= shares * n[:, None] - _SLACK).mean(axis=0)
+    covered: Floats = _reached(n, c, shares).mean(axis=0)
     return covered
 
 
@@ -110,9 +110,15 @@ def mean_g_pass_at_k(tally: Tally, *, k: int, confidence: float = 0.95) -> Estim
 
 
 def covered(tally: Tally, *, tau: float, confidence: float = 0.95) -> Estimate:
-    """Cover@tau for problems like these."""
-    enough = tally.num_correct >= tau * tally.num_samples - _SLACK
+    """Cover@tau for problems like these, see `cover_at_tau`."""
+    enough = _reached(tally.num_samples, tally.num_correct, np.array([tau]))[:, 0]
     return mean_interval(enough, confidence=confidence)
+
+
+def _reached(n: Ints, c: Ints, taus: Floats) -> NDArray[np.bool_]:
+    """Whether c / n is tau or more, [P, T]."""
+    reached: NDArray[np.bool_] = c[:, None] >= taus * n[:, None] - _SLACK
+    return reached
 
 
 def _at_least(num_samples: ArrayLike, num_correct: ArrayLike, k: int, needed: Ints) -> Floats:
