@@ -95,8 +95,7 @@ def compare(
     """
     base, tuned = paired(base, tuned, names=names)
     k = headline_k(base, tuned)
-    fewest = int(min(base.reach.min(), tuned.reach.min()))
-    ks = np.union1d(log_spaced(fewest, MOST_KS), [k])
+    ks = np.union1d(log_spaced(int(min(base.reach.min(), tuned.reach.min())), MOST_KS), [k])
     before, after = pass_at_k_of(base, ks), pass_at_k_of(tuned, ks)
     difference = paired_difference(before, after, ks, rng, confidence=confidence, draws=draws)
     ranges, gap_k = k_ranges(difference), delta_se_k(base)

@@ -9,6 +9,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from kurve.benchmarks.rows import Benchmark
 from kurve.commands import provenance
 from kurve.commands.adaptive import draw_adaptively, unfinished
 from kurve.commands.all_samples import write_all_samples
@@ -23,6 +24,7 @@ from kurve.commands.sample import checked_sampler, open_store, stop_on_sigterm
 from kurve.commands.stages import JudgeAlongside, draw, judge_stored, verdict_set
 from kurve.commands.stopping import stopping_rule
 from kurve.errors import ConfigError
+from kurve.guess_filter import GuessFilter
 from kurve.metrics.extrapolation import LEAST_PROBLEMS
 from kurve.progress import Progress
 from kurve.report import ReportSettings, check_budget
@@ -59,17 +61,8 @@ def main(cfg: DictConfig) -> None:
         store = stack.enter_context(open_store(cfg, plan, rule))
         keep(store.folder, matched)
         verdicts = stack.enter_context(VerdictStore.open(store, judged_by))
-        evaluation = Evaluation(
-            benchmark=measured,
-            spec=plan.spec,
-            model_name=plan.model.name,
-            folder=store.folder,
-            verifier=judged_by,
-            settings=settings,
-            config=provenance.recorded(cfg),
-            tags=provenance.given_tags(cfg),
-            guesses=guesses,
-            left_out=questions_of(plan.benchmark, guesses),
+        evaluation = _evaluation(
+            cfg, plan, settings, measured=measured, folder=store.folder, judged_by=judged_by, guesses=guesses
         )
         todo = stack.enter_context(tracked(tracker, evaluation))
         _draw_and_judge(plan, sampler, verifier, store=store, verdicts=verdicts, rule=rule)
@@ -92,6 +85,31 @@ def main(cfg: DictConfig) -> None:
             model=plan.model.name,
             benchmark=plan.benchmark.name,
         )
+
+
+def _evaluation(
+    cfg: DictConfig,
+    plan: Plan,
+    settings: ReportSettings,
+    *,
+    measured: Benchmark,
+    folder: Path,
+    judged_by: str,
+    guesses: GuessFilter | None,
+) -> Evaluation:
+    """What the run must say of itself."""
+    return Evaluation(
+        benchmark=measured,
+        spec=plan.spec,
+        model_name=plan.model.name,
+        folder=folder,
+        verifier=judged_by,
+        settings=settings,
+        config=provenance.recorded(cfg),
+        tags=provenance.given_tags(cfg),
+        guesses=guesses,
+        left_out=questions_of(plan.benchmark, guesses),
+    )
 
 
 def _draw_and_judge(

@@ -97,13 +97,12 @@ def paired_difference(
     differences = second - first
     quantile = max(pointwise, float(np.quantile(suprema(differences, rng, draws), confidence)))
     critical = student_quantile(quantile, len(differences))
-    delta = differences.mean(axis=0)
     low, high = _around(differences, critical, k)
     return PairedDifference(
         k=k,
         base=first.mean(axis=0),
         tuned=second.mean(axis=0),
-        delta=delta,
+        delta=differences.mean(axis=0),
         standard_error=_plain_error(differences),
         low=low,
         high=high,
