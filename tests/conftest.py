@@ -14,6 +14,18 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = Path(os.environ.get("KURVE_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
 
 
+def started(arguments: Sequence[str], folder: Path) -> "subprocess.Popen[bytes]":
+    """`kurve` at work in a folder, unheard, in a session of its own: it is killed with all that it starts."""
+    return subprocess.Popen(
+        command_line(arguments),
+        cwd=folder,
+        env=command_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real benchmark files."""

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import time
 from collections import Counter
 from pathlib import Path
@@ -20,7 +19,7 @@ from kurve.store.listing import list_verdicts
 from kurve.types import StoppingRule, Tally
 from tests.commands.test_evaluate import BASE as SAMPLED
 from tests.commands.test_evaluate import GSM8K_ROWS, counts
-from tests.conftest import RunKurve, command_environment, command_line
+from tests.conftest import RunKurve, started
 
 BASE = (*SAMPLED, "verifier=scripted")
 JUDGED = "verifier=scripted"
@@ -131,15 +130,8 @@ def test_a_comparison_of_the_store_takes_the_unbiased_counts(kurve_here: RunKurv
 
 
 def test_kill_9_and_a_new_start_come_to_the_end_of_an_undisturbed_drawing(kurve_here: RunKurve, tmp_path: Path) -> None:
-    arguments = command_line(("evaluate", *BASE, *ADAPTIVE, "tracker=none", "sampler.seconds=0.02"))
-    running = subprocess.Popen(
-        arguments,
-        cwd=tmp_path,
-        env=command_environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    arguments = ("evaluate", *BASE, *ADAPTIVE, "tracker=none", "sampler.seconds=0.02")
+    running = started(arguments, tmp_path)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not list(tmp_path.glob("outputs/samples/*/samples-*")):
         time.sleep(0.02)

@@ -12,7 +12,7 @@ import pytest
 
 from kurve.store import SampleStore
 from kurve.types import Sample
-from tests.conftest import RunKurve, command_environment, command_line
+from tests.conftest import RunKurve, command_environment, command_line, started
 from tests.trainings import hear_ctrl_c
 
 GSM8K_ROWS = [
@@ -96,17 +96,10 @@ def test_a_failing_engine_keeps_its_samples_and_the_next_start_goes_on(kurve: Ru
 
 @pytest.mark.usefixtures("problems")
 def test_kill_9_at_any_moment_loses_no_stored_sample_and_doubles_none(tmp_path: Path) -> None:
-    arguments = command_line(("evaluate", *BASE, "num_samples=32", "tracker=dir", "sampler.seconds=0.02"))
+    arguments = ("evaluate", *BASE, "num_samples=32", "tracker=dir", "sampler.seconds=0.02")
     moment = random.Random(7)
     for _ in range(3):
-        running = subprocess.Popen(
-            arguments,
-            cwd=tmp_path,
-            env=command_environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        running = started(arguments, tmp_path)
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob("outputs/samples/*/spec.json")) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -115,7 +108,7 @@ def test_kill_9_at_any_moment_loses_no_stored_sample_and_doubles_none(tmp_path: 
         running.wait()
     before = set(stored(tmp_path))
     done = subprocess.run(
-        arguments, cwd=tmp_path, env=command_environment(), capture_output=True, text=True, check=False
+        command_line(arguments), cwd=tmp_path, env=command_environment(), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     after = stored(tmp_path)

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,7 +20,7 @@ from kurve.store import ReviewStore, SampleStore, VerdictStore, list_judges
 from kurve.types import Outcome, Prompt, Sample, StoppingRule, Verdict
 from tests.commands.test_evaluate import GSM8K_ROWS
 from tests.composing import composed
-from tests.conftest import RunKurve, command_environment, command_line
+from tests.conftest import RunKurve, started
 from tests.review.judging import judge_server
 from tests.store.support import SPEC
 
@@ -203,14 +202,7 @@ def test_killing_a_review_costs_the_verdicts_under_way_only(tmp_path: Path, stor
 
     with judge_server(answer) as server:
         words = ("review", f"samples={store}", "judge=openai", f"judge.base_url={server.url}", "judge.model=judge-7b")
-        running = subprocess.Popen(
-            command_line((*words, "judge.repeats=3", "judge.concurrency=1", "tracker=none")),
-            cwd=tmp_path,
-            env=command_environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        running = started((*words, "judge.repeats=3", "judge.concurrency=1", "tracker=none"), tmp_path)
         deadline = time.monotonic() + 60
         while len(server.bodies) <= 4 and time.monotonic() < deadline:
             time.sleep(0.05)
