@@ -172,9 +172,9 @@ def _run(sweeping: Sweeping, name: str, folder: Path, jobs: Sequence[Job]) -> Ba
         known = sum(record.status is JobStatus.FINISHED for record in records)
         with watched(folder, todo, known=known, total=len(jobs)):
             crash = _launch(sweeping, name, folder, [job for job, _ in todo])
-        if crash is None:
-            _closed(folder, jobs)
-            return None
+        after = _closed(folder, jobs)
+        if crash is None or [one.attempt for one in after] == [one.attempt for one in records]:  # no job was started
+            return crash
 
 
 def _closed(folder: Path, jobs: Sequence[Job]) -> list[JobRecord]:
