@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from kurve import __version__
 from kurve.errors import ConfigError, KurveError
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
+    pass
 
 COMMANDS = {
     "study": "train, evaluate and compare models as one study; what is finished is not done again",
@@ -209,34 +209,6 @@ def _run_hydra(command: str, arguments: Sequence[str]) -> int:
     return 0
 
 
-def run_command(entry: "Callable[[DictConfig], None]", cfg: "DictConfig", command: str) -> None:
-    """Run the command on settings that are all given; what OmegaConf finds open is the user's to fill in."""
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        for name, path in cfg.paths.items():
-            if not isinstance(path, str):
-                raise ConfigError(f"paths.{name} must be a folder, got {path}".replace("None", "null"))
-        entry(cfg)
-    except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None)
-        if key == "samples":
-            raise ConfigError(
-                f"kurve {command} needs samples=<folder or fingerprint>; kurve list samples shows what is stored"
-            ) from error
-        if command == "import" and key == "path":
-            raise ConfigError("kurve import needs path=<file, folder or pattern>, several with commas") from error
-        if command == "compare" and key in ("base", "tuned"):
-            raise ConfigError(
-                f"kurve compare needs {key}=<model>: a counts file, a sample store, a run id or models:/<name>@<alias>"
-            ) from error
-        if command == "promote" and key in ("registered_model", "version"):
-            raise ConfigError(
-                "kurve promote needs model=<name of a registered model> version=<its number>, as MLflow shows them"
-            ) from error
-        raise ConfigError(f"{key or 'the config'} is not set: {error.msg or error}") from error
-
-
 def _flags_first(arguments: Sequence[str]) -> list[str]:
     """The same arguments with all overrides at the end: Hydra's parser stops at overrides that follow a flag."""
 
@@ -255,27 +227,6 @@ def _with_choices_for_help(command: str, arguments: Sequence[str]) -> list[str]:
         f"{key}={value}" for key, value in examples.items() if not any(a.startswith(f"{key}=") for a in arguments)
     ]
     return [*arguments, *missing]
-
-
-def register_resolvers() -> None:
-    """Make `${kurve.absolute:path}`, `${kurve.run_id:}` and `${kurve.gpus:}` known to OmegaConf; safe to repeat."""
-    import secrets
-
-    from omegaconf import OmegaConf
-
-    def absolute(path: str) -> str:
-        return str(Path(path).expanduser().absolute())
-
-    def run_id() -> str:
-        rank = os.environ.get("RANK", "0")  # of several processes that train together, each logs into its own folder
-        return secrets.token_hex(3) + (f"-process{rank}" if rank != "0" else "")
-
-    def gpus() -> int:
-        return min(1, len(list(Path("/dev").glob("nvidia[0-9]*"))))
-
-    OmegaConf.register_new_resolver("kurve.gpus", gpus, replace=True)
-    OmegaConf.register_new_resolver("kurve.absolute", absolute, replace=True)
-    OmegaConf.register_new_resolver("kurve.run_id", run_id, replace=True, use_cache=True)
 
 
 def _explain(error: Exception, command: str) -> str:

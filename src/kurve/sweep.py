@@ -24,7 +24,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from kurve.errors import ConfigError, StoreError, SweepError
+from kurve.errors import StoreError, SweepError
 from kurve.store.disk import write_atomically
 from kurve.store.lock import WriterLock, holder
 from kurve.tracking import now_ms
@@ -81,19 +81,6 @@ class Sweep:
     def folder(self, root: Path) -> Path:
         """Where the sweep is, below the folder of all sweeps."""
         return root / self.name
-
-
-def check_name(name: str) -> str:
-    """The name, if it can be that of a sweep's folder.
-
-    Raises:
-        ConfigError: it cannot.
-    """
-    if not name or len(name) > 80 or any(not (char.isalnum() or char in "._-") for char in name) or name[0] in "._-":
-        raise ConfigError(
-            f"sweep_name={name!r}: expected up to 80 letters, digits, '.', '_' and '-', beginning with a letter or digit"
-        )
-    return name
 
 
 def joined(before: Sweep | None, now: Sweep) -> Sweep:
@@ -166,8 +153,8 @@ def read_job(folder: Path) -> JobRecord:
 def state(folder: Path, *, now: float | None = None) -> JobRecord:
     """The record of a job as it really is: RUNNING whose process is gone is LOST.
 
-    The lock tells where it can be seen, which is on the job's own host and on file systems that share locks; elsewhere a
-    job is alive while its lock is touched.
+    The lock tells where it can be seen, which is on the job's own host and on file systems that share locks; elsewhere
+    a job is alive while its lock is touched.
 
     Args:
         folder: of the job.

@@ -106,7 +106,7 @@ def test_a_stopped_sweep_says_killed_and_goes_on(number: signal.Signals, kurve: 
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + 120
-    while not list((tmp_path / "outputs").glob("samples/*/samples.jsonl")):
+    while not list((tmp_path / "outputs").glob("tracking/*/run.json")):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.2)

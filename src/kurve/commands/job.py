@@ -11,11 +11,12 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from kurve import sweep
-from kurve.cli import register_resolvers, run_command
 from kurve.commands import made
-from kurve.errors import KurveError, SweepError
+from kurve.commands.resolvers import register_resolvers
+from kurve.errors import ConfigError, KurveError, SweepError
 from kurve.study import read_made
 
 CONTROLLER = "KURVE_SWEEP_CONTROLLER"  # process id and host of what started the sweep
@@ -45,7 +46,7 @@ class Job:
             _in_sweep(entry, cfg, self.command, Path(hydra.runtime.output_dir))
             return
         try:
-            run_command(entry, cfg, self.command)
+            _run(entry, cfg, self.command)
         except (KurveError, KeyboardInterrupt) as error:
             self.failures.append(error)
 
@@ -65,16 +66,42 @@ def _in_sweep(entry: Callable[[DictConfig], None], cfg: DictConfig, command: str
         told.unlink(missing_ok=True)
         try:
             with _told(told):
-                run_command(entry, cfg, command)
+                _run(entry, cfg, command)
         except KurveError as error:
             sys.stderr.write(f"kurve: {error}\n")
             raise SweepError(str(error)) from None
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 the whole of it is in the log, and no other type travels safely
             traceback.print_exc()
             raise SweepError(f"{type(error).__name__}: {error}") from None
         finally:
             if found := read_made(told):
                 attempt.facts.update({"folder": found.folder, **found.paths, **found.facts})
+
+
+def _run(entry: Callable[[DictConfig], None], cfg: DictConfig, command: str) -> None:
+    """Run the command on settings that are all given; what OmegaConf finds open is the user's to fill in."""
+    try:
+        for name, path in cfg.paths.items():
+            if not isinstance(path, str):
+                raise ConfigError(f"paths.{name} must be a folder, got {path}".replace("None", "null"))
+        entry(cfg)
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None)
+        if key == "samples":
+            raise ConfigError(
+                f"kurve {command} needs samples=<folder or fingerprint>; kurve list samples shows what is stored"
+            ) from error
+        if command == "import" and key == "path":
+            raise ConfigError("kurve import needs path=<file, folder or pattern>, several with commas") from error
+        if command == "compare" and key in ("base", "tuned"):
+            raise ConfigError(
+                f"kurve compare needs {key}=<model>: a counts file, a sample store, a run id or models:/<name>@<alias>"
+            ) from error
+        if command == "promote" and key in ("registered_model", "version"):
+            raise ConfigError(
+                "kurve promote needs model=<name of a registered model> version=<its number>, as MLflow shows them"
+            ) from error
+        raise ConfigError(f"{key or 'the config'} is not set: {error.msg or error}") from error
 
 
 @contextmanager

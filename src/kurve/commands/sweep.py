@@ -41,7 +41,9 @@ def main(cfg: DictConfig) -> None:
     elif sweeps:
         console.print(_overview(root, sweeps))
     else:
-        console.print(Text(f"there are no sweeps in {root}; kurve evaluate -m seed=0,1,2 ... makes one"), soft_wrap=True)
+        console.print(
+            Text(f"there are no sweeps in {root}; kurve evaluate -m seed=0,1,2 ... makes one"), soft_wrap=True
+        )
 
 
 def _named(root: Path, name: object) -> list[Sweep]:

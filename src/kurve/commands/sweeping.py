@@ -22,13 +22,14 @@ from kurve.commands.build import plain
 from kurve.commands.job import CONTROLLER, identity
 from kurve.commands.sweep_show import differing, jobs_table, tail_of
 from kurve.commands.sweep_watch import watched
+from kurve.commands.training_plan import label
 from kurve.errors import ConfigError, KurveError, SweepError
 from kurve.study import quoted
 from kurve.sweep import Job, JobRecord, JobStatus, Sweep
 
 FOLDER = "sweeps"  # below paths.out
-SWEEP_VARIABLE, JOB_VARIABLE = "KURVE_SWEEP_ID", "KURVE_SWEEP_JOB"  # become tags of each run
 
+_SWEEP_VARIABLE, _JOB_VARIABLE = provenance.SWEEP_TAGS
 _NOT_THE_JOB = ("hydra", "paths", "tracker", "sweep_name")  # of its config: where it is kept and shown
 _SHOWN = 5  # refused jobs that are spelled out
 _ATTEMPTS = 2  # of a job that was ended by a launcher's crash: it may have been the victim of another
@@ -76,7 +77,7 @@ def run_sweep(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str)
 def sweep_name(config: DictConfig, command: str, jobs: Sequence[Job]) -> str:
     """The name that was given, or one of the command and the jobs, so that the same command line finds its sweep."""
     if config.sweep_name is not None:
-        return sweep.check_name(str(config.sweep_name))
+        return label(config.sweep_name, "sweep_name")
     return f"{command}-{provenance.digest(sorted(job.key for job in jobs))[:8]}"
 
 
@@ -162,8 +163,8 @@ def _run(sweeping: Sweeping, name: str, folder: Path, jobs: Sequence[Job]) -> Ba
     while True:
         records = _closed(folder, jobs)
         todo = [
-            (job, label)
-            for job, label, record, tried in zip(jobs, labels, records, before, strict=True)
+            (job, named)
+            for job, named, record, tried in zip(jobs, labels, records, before, strict=True)
             if _is_open(record, crashed=crash is not None) and record.attempt - tried < _ATTEMPTS
         ]
         if not todo:
@@ -212,9 +213,9 @@ def _launch(sweeping: Sweeping, name: str, folder: Path, jobs: Sequence[Job]) ->
 
 
 def _of_all(config: DictConfig, name: str, folder: Path) -> list[str]:
-    """What every job is told: the sweep, its folder, and where things are kept, also for a process started elsewhere."""
+    """What every job is told: the sweep, its folder, and where things are kept, also where it is started elsewhere."""
     variables = {
-        SWEEP_VARIABLE: name,
+        _SWEEP_VARIABLE: name,
         CONTROLLER: identity(),
         "KURVE_OUT": str(config.paths.out),
         "KURVE_CACHE": str(config.paths.cache),
@@ -224,7 +225,7 @@ def _of_all(config: DictConfig, name: str, folder: Path) -> list[str]:
 
 def _of_job(job: Job) -> list[str]:
     """What one job is told beside its settings: its folder and its tag."""
-    return [f"hydra.sweep.subdir='{job.key}'", _variable(JOB_VARIABLE, job.key)]
+    return [f"hydra.sweep.subdir='{job.key}'", _variable(_JOB_VARIABLE, job.key)]
 
 
 def _variable(name: str, value: str) -> str:
