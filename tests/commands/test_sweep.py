@@ -25,9 +25,10 @@ def records(folder: Path, name: str = "three") -> dict[str, dict[str, object]]:
     return {name: json.loads(path.read_text()) for name, path in found.items() if path.is_file()}
 
 
-def runs(folder: Path) -> list[dict[str, object]]:
-    """The runs in the tracker."""
-    return [json.loads(path.read_text()) for path in sorted((folder / "outputs" / "tracking").glob("*/run.json"))]
+def runs(folder: Path, *, summaries: bool = False) -> list[dict[str, object]]:
+    """The runs in the tracker: those of the jobs, or the sweeps' own."""
+    found = [json.loads(path.read_text()) for path in sorted((folder / "outputs" / "tracking").glob("*/run.json"))]
+    return [run for run in found if str(run["name"]).startswith("sweep ") is summaries]
 
 
 def test_a_sweep_shows_all_its_jobs_and_does_none_of_them_again(kurve: RunKurve, tmp_path: Path) -> None:
@@ -42,7 +43,15 @@ def test_a_sweep_shows_all_its_jobs_and_does_none_of_them_again(kurve: RunKurve,
     }
     tags = [json.loads(path.read_text()) for path in (tmp_path / "outputs" / "tracking").glob("*/tags.json")]
     assert {one["kurve.sweep"] for one in tags} == {"three"}
-    assert len({one["kurve.sweep.job"] for one in tags}) == 2
+    assert len({one["kurve.sweep.job"] for one in tags if "kurve.sweep.job" in one}) == 2
+    [of_the_sweep] = [one for one in tags if one.get("kurve.kind") == "sweep"]
+    assert of_the_sweep["kurve.best.pass_at_1"].startswith("seed=")
+    assert [run["status"] for run in runs(tmp_path, summaries=True)] == ["FINISHED"]
+    [table] = (tmp_path / "outputs" / "tracking").glob("*/artifacts/sweep/jobs.csv")
+    assert [line.split(",")[1:3] for line in table.read_text().splitlines()[1:]] == [
+        ["seed=0", "FINISHED"],
+        ["seed=1", "FINISHED"],
+    ]
 
     again = kurve("evaluate", *SWEEP, "seed=0,1,2")  # one more seed
     assert again.returncode == 0, again.stderr
@@ -87,7 +96,8 @@ def test_a_failed_job_is_told_and_the_others_are_done(kurve: RunKurve, tmp_path:
     assert "the same command goes on" in done.stderr
     statuses = sorted(str(one["status"]) for one in _all(tmp_path))
     assert statuses == ["FAILED", "FINISHED"]
-    assert sorted(str(one["status"]) for one in runs(tmp_path)) in (["FINISHED"], ["FAILED", "FINISHED"])
+    assert [one["status"] for one in runs(tmp_path)] == ["FINISHED"]  # both are the same evaluation, which went on
+    assert [run["status"] for run in runs(tmp_path, summaries=True)] == ["FAILED"]
 
 
 def _all(folder: Path) -> list[dict[str, object]]:

@@ -3,7 +3,7 @@
 import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -26,7 +26,7 @@ _STYLES = {
 def jobs_table(name: str, jobs: Sequence[Job], records: Sequence[JobRecord], folder: Path) -> Table:
     """One row a job: what it is, how it fares, how long its last attempt took, and its first numbers."""
     measured = [numbers(folder / job.key) for job in jobs]
-    keys = [key for key in ("pass_at_1", *_largest(measured)) if any(key in one for one in measured)]
+    keys = shared_pass_keys(measured)
     table = Table(title=name, title_justify="left", title_style="bold")
     for column in ("job", "settings", "status", "attempt", "time", *(key.replace("_at_", "@") for key in keys)):
         table.add_column(column, overflow="fold")
@@ -63,16 +63,16 @@ def numbers(folder: Path) -> dict[str, float]:
         return {}
 
 
+def shared_pass_keys(measured: Sequence[Mapping[str, float]]) -> list[str]:
+    """pass@1 and the pass@k of the largest k, of those that every job has which measured anything."""
+    shared = set.intersection(*(set(one) for one in measured if one)) if any(measured) else set()
+    ks = sorted(int(match[1]) for key in shared if (match := re.fullmatch(r"pass_at_(\d+)", key)))
+    return [f"pass_at_{k}" for k in dict.fromkeys((ks[0], ks[-1]))] if ks else []
+
+
 def tail_of(record: JobRecord) -> str:
     """What the end of a job said, to be put behind its name."""
     return f": {record.message}" if record.message else ""
-
-
-def _largest(measured: Sequence[dict[str, float]]) -> list[str]:
-    """The pass@k of the largest k that all measured jobs have."""
-    shared = set.intersection(*(set(one) for one in measured if one)) if any(measured) else set()
-    ks = sorted(int(match[1]) for key in shared if (match := re.fullmatch(r"pass_at_(\d+)", key)))
-    return [f"pass_at_{ks[-1]}"] if ks and ks[-1] > 1 else []
 
 
 def _time(record: JobRecord) -> str:
