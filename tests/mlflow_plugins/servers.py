@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.error import URLError
 
+import psutil  # type: ignore[import-untyped]  # has no types
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -56,6 +58,13 @@ class Server:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it and its workers hold at the moment, what they share counted for each."""
+        assert self._process is not None
+        own = psutil.Process(self._process.pid)
+        return sum(int(one.memory_info().rss) for one in (own, *own.children(recursive=True)))
 
     def _answers(self) -> bool:
         try:
