@@ -62,9 +62,17 @@ class Server:
     @property
     def memory(self) -> int:
         """Bytes that it and its workers hold at the moment, what they share counted for each."""
+        return sum(int(one.memory_info().rss) for one in self._processes())
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes that it and its workers have read from files and connections so far."""
+        return sum(int(one.io_counters().read_chars) for one in self._processes())
+
+    def _processes(self) -> list[psutil.Process]:
         assert self._process is not None
         own = psutil.Process(self._process.pid)
-        return sum(int(one.memory_info().rss) for one in (own, *own.children(recursive=True)))
+        return [own, *own.children(recursive=True)]
 
     def _answers(self) -> bool:
         try:
