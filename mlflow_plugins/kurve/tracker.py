@@ -36,7 +36,7 @@ from mlflow_plugins.kurve.describe import FOLDER
 from mlflow_plugins.kurve.fields import MAX_NAME, MAX_PARAM, clipped, names, text
 from mlflow_plugins.kurve.points import send_points
 from mlflow_plugins.kurve.registry import MlflowRegistry
-from mlflow_plugins.kurve.spool import is_away, is_provisional, kept_in, server_id
+from mlflow_plugins.kurve.spool import is_away, is_provisional, server_id, where_kept
 from mlflow_plugins.kurve.views import save_view, view_url
 
 EVALUATION_TAG = "kurve.evaluation"
@@ -96,9 +96,7 @@ class MlflowTracker:
         self._settings_are_made = False  # the environment says how patient requests are
 
     def check(self) -> None:
-        """Reach the server within about `check_timeout` seconds and get or make the experiment.
-
-        With a spool (KURVE_SPOOL_DIR) a server that cannot be reached will do: what is logged is sent later.
+        """Reach the server within about `check_timeout` seconds, unless there is a spool, and open the experiment.
 
         Raises:
             TrackingError: it cannot be reached, refuses the user, or the experiment was deleted.
@@ -271,10 +269,7 @@ class MlflowTracker:
 
     @property
     def url(self) -> str:
-        """The run's page; for a database, where `mlflow server` shows it.
-
-        Empty before `start`, and while the run is only in the spool.
-        """
+        """The run's page; for a database, where `mlflow server` shows it. Empty before `start` and in the spool."""
         if not self._run_id or is_provisional(self._run_id):
             return ""
         experiment, run_id = server_id(self._experiment_id), server_id(self._run_id)
@@ -288,13 +283,8 @@ class MlflowTracker:
     @property
     def hint(self) -> str:
         """How to look at the run and at the curves of all runs."""
-        if not self._run_id:
-            return ""
-        if is_provisional(self._run_id):
-            return (
-                f"The run is in {kept_in(self._address().uri)}, since {self.destination} cannot be reached; "
-                f"`kurve sync` sends it. There it will have the tag kurve.spool_id = {self._run_id}."
-            )
+        if not self._run_id or is_provisional(self._run_id):
+            return where_kept(self._address().uri, self._run_id)
         command = self._address().server_command
         first = f"Start the pages with `make serve` or `{command}`, then open the run. " if command else ""
         return f"{first}Curves of all runs: {self.view_url}" if self._saved_view and self._has_curves else first.strip()

@@ -65,11 +65,16 @@ def is_away(tracking_uri: str) -> bool:
     return spools is not None and bool(spools.is_away(tracking_uri))
 
 
-def kept_in(tracking_uri: str) -> Path | None:
-    """The folder in which this process spools for that server; None if it does not."""
+def where_kept(tracking_uri: str, run_id: str) -> str:
+    """For a person, where a run is that the server does not have; empty for any other."""
+    if not run_id or not is_provisional(run_id):
+        return ""
     spools = sys.modules.get(_PROCESS)
-    found: Path | None = spools.kept_in(tracking_uri) if spools is not None else None
-    return found
+    folder = spools.kept_in(tracking_uri) if spools is not None else spool_root()
+    return (
+        f"The server was away, so the run is kept in {folder}; `kurve sync` sends it. "
+        f"There it will have another id, and the tag kurve.spool_id = {run_id}."
+    )
 
 
 def _at_exit() -> None:

@@ -67,6 +67,7 @@ class Writer:
     def __init__(self, folder: Path, lock: WriterLock, file: int) -> None:
         self.folder = folder
         self.length = 0  # bytes of whole lines
+        self.copied = 0  # bytes of files that were copied beside it
         self.pid = os.getpid()
         self._lock = lock
         self._file = file

@@ -4,16 +4,19 @@ All threads of the process share it. A forked child writes a journal of its own.
 """
 
 import logging
+import math
 import os
 import threading
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos import service_pb2
 
+from kurve.errors import StoreError
 from mlflow_plugins.kurve.spool import files, journal
 from mlflow_plugins.kurve.spool.folder import ServerFolder, without_password
 from mlflow_plugins.kurve.spool.ids import ids_in
@@ -22,6 +25,8 @@ from mlflow_plugins.kurve.spool.sender import Sender
 from mlflow_plugins.kurve.spool.wire import AwayError, DeniedError, Wire
 
 PAUSE = 10.0  # seconds before a server that was away is asked again
+OLDER_PAUSE = 5.0  # the same, for journals that other processes left behind
+LARGE = 256 << 20  # bytes of a journal and its copies, after which the process begins another
 EXIT_SECONDS = 5.0  # that the end of a process waits for what is left to be sent, while the server answers
 
 _POLL = 0.2  # seconds
@@ -42,7 +47,7 @@ class Spool:
         self.folder = ServerFolder.of(root, uri)
         self.wire = Wire(uri)
         self.seen: OrderedDict[str, Any] = OrderedDict()  # MLflow's messages of runs, as the server showed them last
-        self.experiments: dict[str, str] = {}  # names of experiments that the server has, by id
+        self.experiments: dict[str, Any] = {}  # the same of experiments
         self._away_until = 0.0  # monotonic
         self._warned: set[str] = set()
         self._writer: Writer | None = None
@@ -57,7 +62,7 @@ class Spool:
     def pending(self) -> bool:
         """Whether this process has logged something that the server does not have yet."""
         writer = self._writer
-        return writer is not None and not (writer.length <= self._sent or journal.is_sent(writer.folder))
+        return writer is not None and writer.length > max(self._sent, self._sender.position(writer.folder))
 
     def put(self, record: Record) -> None:
         """Keep a record on disk, to be sent soon; on a disk that takes nothing, send it now.
@@ -88,6 +93,9 @@ class Spool:
             self._send_now(files.by_path(file, uri, path), error)
         else:
             self.put(record)
+            with self._mutex:
+                if self._writer is not None and not record.body["file"]:
+                    self._writer.copied += record.body["size"]
 
     def flush(self, seconds: float) -> bool:
         """Wait until what was logged so far is sent, the server is away, or the time is over; whether all is sent."""
@@ -141,7 +149,7 @@ class Spool:
         writer = self._writer
         if writer is None or writer.pid != os.getpid():
             return
-        if not self.flush(seconds):
+        if not self.flush(seconds) and "away" not in self._warned:
             self._warn("left", f"not all of it is sent yet: {writer.folder} holds the rest for `kurve sync`")
         with self._mutex:
             self._stopped = True
@@ -166,8 +174,16 @@ class Spool:
         self._stopped = False
         self._sent = 0  # bytes of the own journal
         self._sender = Sender(self.folder, self.wire, self._on_progress)
+        self._older_at = 0.0  # monotonic; when journals that were left behind are looked at
+        self.reading = threading.Lock()  # of what the journals say, for those who ask
 
     def _own_writer(self) -> Writer:
+        """The journal to write to: a new one when the last has grown large and is sent."""
+        last = self._writer
+        if last is not None and last.length + last.copied > LARGE and last.length <= self._sent:
+            last.close()
+            journal.retire(last.folder)
+            self._writer = None
         if self._writer is None:
             self.folder.make(self.uri)
             self._writer, self._sent, self._stopped = Writer.create(self.folder.path), 0, False
@@ -208,21 +224,18 @@ class Spool:
 
     def _work(self) -> None:
         """Send what is new, later and later journals of processes that are gone, and try again while it is away."""
-        left_behind = True  # journals of earlier processes may be there
         while not self._stopped:
             self._wake.clear()
             self._answers.clear()
             try:
-                if left_behind:
-                    self._send_left_behind()
-                    left_behind = False
+                self._send_left_behind()
                 done = self._send_own()
             except AwayError as error:
                 self.note_away(error)
                 self._on_progress()
                 self._answers.wait(PAUSE)
                 continue
-            except OSError as error:
+            except (OSError, StoreError) as error:
                 self._warn("disk", f"{self.folder.path}: {error}; what is logged is sent later")
                 self._answers.wait(PAUSE)
                 continue
@@ -241,18 +254,23 @@ class Spool:
         return done
 
     def _send_left_behind(self) -> None:
-        """Send older journals first: a run may have begun in one of them."""
+        """Send older journals first: a run may have begun in one of them. One that fails does not hold this one up."""
+        if time.monotonic() < self._older_at:
+            return
+        self._older_at = time.monotonic() + OLDER_PAUSE
         own = self._writer.folder if self._writer else None
-        for folder in journal.journals(self.folder.path):
-            if folder != own and not journal.is_sent(folder) and not journal.is_alive(folder):
-                self._sender.send(folder, lambda: self._stopped)
-                journal.retire(folder)
+        with suppress(AwayError):
+            for folder in journal.journals(self.folder.path):
+                if folder != own and not journal.is_sent(folder) and not journal.is_alive(folder):
+                    self._sender.send(folder, lambda: self._stopped)
+                    journal.retire(folder)
+            self._older_at = math.inf
 
     def _on_progress(self) -> None:
         """Tell those who wait how far it came."""
         writer = self._writer
         if writer is not None:
-            self._sent = journal.sent_bytes(writer.folder)
+            self._sent = self._sender.position(writer.folder)
         for run in self._sender.made.values():
             self.saw(run)
         self._sender.made.clear()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.protos import service_pb2
 
@@ -62,6 +63,7 @@ class Sender:
         self._uploads = Uploads(wire)
         self._on_progress = on_progress
         self._doubts: dict[int, int] = {}  # by the position of a record
+        self._unnoted: dict[Path, int] = {}  # positions that the disk did not take
         self._hopeless: dict[str, str] = {}  # provisional ids that cannot be made, and why
 
     def send(self, folder: Path, stop: Callable[[], bool] = lambda: False) -> bool:
@@ -79,7 +81,7 @@ class Sender:
         except StoreError:
             return False
         try:
-            for group in _groups(journal.read_lines(folder / journal.JOURNAL, journal.sent_bytes(folder))):
+            for group in _groups(journal.read_lines(folder / journal.JOURNAL, self.position(folder))):
                 self._deliver_group(folder, group)
                 self._note(folder, group[-1].end)
                 self._on_progress()
@@ -88,6 +90,10 @@ class Sender:
         finally:
             lock.release()
         return True
+
+    def position(self, folder: Path) -> int:
+        """How many bytes of a journal the server has, also where the disk took no note of it."""
+        return max(journal.sent_bytes(folder), self._unnoted.get(folder, 0))
 
     def deliver(self, record: Record, folder: Path) -> None:
         """Send one record that is in no journal.
@@ -132,8 +138,8 @@ class Sender:
     def _note(self, folder: Path, end: int) -> None:
         try:
             journal.remember_sent(folder, end)
-        except OSError:  # it is sent again, which adds nothing
-            return
+        except OSError:  # the next process sends it again, which adds nothing
+            self._unnoted[folder] = end
 
     def _deliver_group(self, folder: Path, group: Sequence[Line]) -> None:
         records = [line.record for line in group if line.record is not None]
@@ -165,7 +171,7 @@ class Sender:
             if first.api in ("CreateRun", "CreateExperiment"):
                 return
             if first.api not in ("LogMetric", "LogParam", "LogBatch"):
-                self._wire.call(getattr(service_pb2, first.api), self._translated(first.body))
+                self._wire.call(_request(first.api), self._translated(first.body))
                 self.sent.records += 1
                 return
         except AwayError:
@@ -309,6 +315,18 @@ def _groups(lines: Iterable[Line]) -> Iterator[list[Line]]:
         size, counts = size + bytes_of, grown
     if group:
         yield group
+
+
+def _request(api: str) -> Any:
+    """MLflow's class of a request.
+
+    Raises:
+        MlflowException: this version has none of that name, or the line of the journal was damaged.
+    """
+    found = getattr(service_pb2, api, None)
+    if found is None:
+        raise MlflowException.invalid_parameter_value(f"MLflow {mlflow.__version__} has no request {api!r}")
+    return found
 
 
 def _joins(record: Record) -> bool:

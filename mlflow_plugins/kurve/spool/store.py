@@ -8,7 +8,6 @@ while the server is away; the rest (models, traces, prompts, ...) is asked of th
 import json
 import logging
 import os
-import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -65,7 +64,6 @@ class SpoolingRestStore(RestStore):  # type: ignore[misc]  # MLflow has no types
         super().__init__(get_host_creds)
         self.spool = spool
         self._spooled = Spooled(spool.folder)
-        self._reading = threading.Lock()
         self._answers: Mapping[str, Callable[[dict[str, Any]], Any]] = {
             "CreateRun": self._create_run,
             "CreateExperiment": self._create_experiment,
@@ -100,8 +98,7 @@ class SpoolingRestStore(RestStore):  # type: ignore[misc]  # MLflow has no types
         named = next((tag.get("value") for tag in tags if tag["key"] == "mlflow.runName"), None)
         name = body.get("run_name") or named or _generate_random_name()
         whole = body | {"tags": tags, "run_name": name}
-        experiment = self.spool.experiments.get(str(body.get("experiment_id")), "")
-        self.spool.put(Record("CreateRun", whole, now_ms(), id=made, experiment=experiment or self._name_of(whole)))
+        self.spool.put(Record("CreateRun", whole, now_ms(), id=made, experiment=self._name_of(whole)))
         self.spool.flush(CREATE_AFTER)
         given = self.spool.folder.ids.get(made)
         if given is None:  # MLflow would print links to a page that will never be there
@@ -117,7 +114,10 @@ class SpoolingRestStore(RestStore):  # type: ignore[misc]  # MLflow has no types
             made = experiment_id(str(body["name"]))
             self.spool.put(Record("CreateExperiment", body, now_ms(), id=made))
             return service_pb2.CreateExperiment.Response(experiment_id=made)
-        self.spool.experiments[str(found.experiment_id)] = str(body["name"])
+        given = str(found.experiment_id)
+        self.spool.experiments[given] = service_pb2.Experiment(
+            experiment_id=given, name=body["name"], lifecycle_stage="active"
+        )
         return found
 
     def _get_run(self, body: dict[str, Any]) -> Any:
@@ -168,7 +168,7 @@ class SpoolingRestStore(RestStore):  # type: ignore[misc]  # MLflow has no types
     def _fitting(self, asked: list[str], *, everything: bool, without: set[str]) -> list[Any]:
         """Messages of the spooled runs of these experiments."""
         ids = self.spool.folder.ids
-        with self._reading:
+        with self.spool.reading:
             self._spooled.refresh()
             names = {name for one in asked if (name := self._experiment_name(one))}
             found = []
@@ -191,7 +191,7 @@ class SpoolingRestStore(RestStore):  # type: ignore[misc]  # MLflow has no types
             except AwayError as error:
                 _raise_unless_away(error)
                 away = error
-        with self._reading:
+        with self.spool.reading:
             self._spooled.refresh()
             points = self._spooled.history(run_id, key)
         if points is None:
@@ -212,40 +212,35 @@ class SpoolingRestStore(RestStore):  # type: ignore[misc]  # MLflow has no types
                 _raise_unless_away(error)
                 away = error
             else:
-                self.spool.experiments[real] = str(found.experiment.name)
+                self.spool.experiments[real] = found.experiment
                 return found
         return service_pb2.GetExperiment.Response(experiment=self._local_experiment(given, real, away))
 
     def _get_named_experiment(self, body: dict[str, Any]) -> Any:
         name = str(body["experiment_name"])
-        away: MlflowException | None = None
+        missing = MlflowException(f"no experiment {name!r} is known", error_code=RESOURCE_DOES_NOT_EXIST)
         try:
             found = self._ask(service_pb2.GetExperimentByName, body)
         except AwayError as error:
             _raise_unless_away(error)
         except MlflowException as error:
-            away = error  # it is not there, or only in a journal
+            missing = error  # it is not there, or only in a journal
         else:
-            self.spool.experiments[str(found.experiment.experiment_id)] = name
+            self.spool.experiments[str(found.experiment.experiment_id)] = found.experiment
             return found
-        missing = away or MlflowException(f"no experiment {name!r} is known", error_code=RESOURCE_DOES_NOT_EXIST)
-        known = next((one for one, known in self.spool.experiments.items() if known == name), experiment_id(name))
+        shown = (one for one, experiment in self.spool.experiments.items() if experiment.name == name)
+        known = next(shown, experiment_id(name))
         return service_pb2.GetExperimentByName.Response(experiment=self._local_experiment(known, known, missing))
 
     def _local_experiment(self, given: str, real: str, error: MlflowException | None) -> Any:
         """An experiment that a journal makes, or that the server showed before."""
-        with self._reading:
+        with self.spool.reading:
             self._spooled.refresh()
             found = self._spooled.experiment(given)
-        if found is not None:
-            return found
-        name = self.spool.experiments.get(real)
-        if name is None:
+        found = found or self.spool.experiments.get(real)
+        if found is None:
             raise error or _unknown(given)
-        location = f"mlflow-artifacts:/{real}"
-        return service_pb2.Experiment(
-            experiment_id=real, name=name, artifact_location=location, lifecycle_stage="active"
-        )
+        return found
 
     def _from_journal(self, run_id: str, error: AwayError | None) -> Any:
         run = self._local(run_id)
@@ -255,21 +250,20 @@ class SpoolingRestStore(RestStore):  # type: ignore[misc]  # MLflow has no types
 
     def _local(self, run_id: str) -> Any:
         real = self.spool.folder.ids.get(run_id) or run_id
-        with self._reading:
+        with self.spool.reading:
             self._spooled.refresh()
             return self._spooled.run(run_id, self.spool.seen.get(real))
 
     def _name_of(self, body: Mapping[str, Any]) -> str:
-        with self._reading:
+        with self.spool.reading:
             self._spooled.refresh()
             return self._experiment_name(str(body.get("experiment_id", "")))
 
     def _experiment_name(self, given: str) -> str:
         """The name of an experiment, if it is known here; `_spooled` is fresh."""
         for one in self.spool.folder.ids.names_of(given):
-            if name := self.spool.experiments.get(one):
-                return name
-            if (found := self._spooled.experiment(one)) is not None:
+            found = self.spool.experiments.get(one) or self._spooled.experiment(one)
+            if found is not None:
                 return str(found.name)
         return ""
 

@@ -2,18 +2,18 @@
 
 import contextlib
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from kurve.errors import ConfigError
+from kurve.errors import ConfigError, TrackingError
 from kurve.spooling import Left, Sent
-from mlflow_plugins.kurve.connection import errors_of, resolve
 from mlflow_plugins.kurve.spool import journal, spool_root
 from mlflow_plugins.kurve.spool.folder import SERVER, ServerFolder, without_password
 from mlflow_plugins.kurve.spool.sender import Sender
-from mlflow_plugins.kurve.spool.wire import AwayError, DoubtfulError, Wire
+from mlflow_plugins.kurve.spool.wire import AwayError, DeniedError, DoubtfulError, Wire
 
 READ_SECONDS = 60.0  # that the server may take to answer; nothing else waits
 LOCK_SECONDS = 60.0  # that a process which is sending gets to finish
@@ -47,8 +47,12 @@ class MlflowSpool:
             raise ConfigError(f"{server.path / SERVER} does not name the server; name it: spool_uri=http://host:port")
         goal = journal.size_of(left.folder)
         sender = Sender(server, Wire(uri, read=READ_SECONDS), lambda: tell(journal.sent_bytes(left.folder), goal))
-        with errors_of(resolve(uri, Path.cwd()), "send what is left in the spool"):
+        try:
             _send_all(sender, left.folder, retry=retry)
+        except AwayError as error:
+            raise TrackingError(_in_words(without_password(uri), error)) from error
+        except OSError as error:
+            raise TrackingError(f"cannot note in {left.folder} what was sent: {error}; make room") from error
         sent = sender.sent
         journal.retire(left.folder)
         return Sent(sent.runs, sent.records, sent.files, sent.refused, tuple(dict.fromkeys(sent.reasons)))
@@ -96,6 +100,16 @@ def _send_all(sender: Sender, folder: Path, *, retry: bool) -> None:
             return
         if time.monotonic() > deadline:
             raise AwayError(f"another process has been sending {folder} for {LOCK_SECONDS:g} s")
+
+
+def _in_words(shown: str, error: AwayError) -> str:
+    cause = re.search(r"Connection refused|[Tt]imed out|Name or service not known|another process .*", str(error))
+    said = cause[0] if cause else str(error)[:300]
+    if isinstance(error, DeniedError):
+        do = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or MLFLOW_TRACKING_TOKEN) to one who may write"
+    else:
+        do = "start it, or name it where it is now with spool_uri=http://host:port"
+    return f"cannot send the spool to {shown}: {said}; {do}, then start again: nothing is lost, and nothing sent twice"
 
 
 def _with_password(uri: str) -> str:

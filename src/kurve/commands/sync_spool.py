@@ -47,8 +47,8 @@ def _send(spool: Spool, left: Left, *, retry: bool) -> str:
             total = [one + more for one, more in zip(total, _counts(sent), strict=True)]
             reasons |= dict.fromkeys(sent.reasons)
     runs, records, files, refused = total
-    parts = [f"{runs:,} new runs"] * bool(runs) + [f"{records:,} records"] * bool(records)
-    parts += [f"{files:,} files"] * bool(files)
+    made = ((runs, "new run"), (records, "record"), (files, "file"))
+    parts = [f"{count:,} {name}{'' if count == 1 else 's'}" for count, name in made if count]
     said = f"sent {', '.join(parts)}" if parts else "nothing left to send"
     kept = refused if retry else refused + left.quarantined
     if kept:
