@@ -109,7 +109,7 @@ class Uploads:
         file = local_file(record, folder)
         uri = str(record.body["uri"])
         for provisional in ids_in(uri):
-            uri = self._root(known(provisional) or provisional)
+            uri = uri.replace(artifacts_of(provisional), self._root(known(provisional) or provisional))
         path = str(record.body["path"])
         if uri.startswith(f"{SCHEME}:") and record.body["size"] < MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE.get():
             root = MlflowArtifactsRepository.resolve_uri(uri, self._wire.uri)

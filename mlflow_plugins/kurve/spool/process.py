@@ -141,7 +141,7 @@ class Spool:
         for provisional in ids_in(uri):
             run_id = self.folder.ids.get(provisional) or provisional
             shown = self.seen.get(run_id) or self.wire.call(service_pb2.GetRun, {"run_id": run_id}).run
-            return str(shown.info.artifact_uri)
+            uri = uri.replace(files.artifacts_of(provisional), str(shown.info.artifact_uri))
         return uri
 
     def finish(self, seconds: float = EXIT_SECONDS) -> None:

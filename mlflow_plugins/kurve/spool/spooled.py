@@ -101,13 +101,14 @@ class Spooled:
         return [parse(service_pb2.Metric(), one) for one in unique.values()]
 
     def artifacts(self, uri: str) -> dict[str, tuple[Record, Path]]:
-        """The files of an address, by path: the record of the newest, and the folder of its journal."""
-        return {
-            str(record.body["path"]): (record, path)
+        """The files below an address, by path: the record of the newest, and the folder of its journal."""
+        root = f"{uri.rstrip('/')}/"
+        found = (
+            (f"{record.body['uri'].rstrip('/')}/{record.body['path']}", record, path)
             for path, known in self._known.items()
             for record in known.files
-            if record.body["uri"] == uri
-        }
+        )
+        return {whole.removeprefix(root): (record, path) for whole, record, path in found if whole.startswith(root)}
 
     def _create(self, names: set[str]) -> Record | None:
         for known in self._known.values():

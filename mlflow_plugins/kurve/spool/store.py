@@ -72,6 +72,7 @@ class SpoolingRestStore(RestStore):  # type: ignore[misc]  # MLflow has no types
             "GetMetricHistory": self._history,
             "GetExperiment": self._get_experiment,
             "GetExperimentByName": self._get_named_experiment,
+            "SearchLoggedModels": self._search_for_models,
         }
 
     def _call_endpoint(
@@ -231,6 +232,20 @@ class SpoolingRestStore(RestStore):  # type: ignore[misc]  # MLflow has no types
         shown = (one for one, experiment in self.spool.experiments.items() if experiment.name == name)
         known = next(shown, experiment_id(name))
         return service_pb2.GetExperimentByName.Response(experiment=self._local_experiment(known, known, missing))
+
+    def _search_for_models(self, body: dict[str, Any]) -> Any:
+        """The models of experiments: none while the server is away, when none can be made.
+
+        MLflow asks this whenever it lists or fetches a file of a run, since a model may lie in its place.
+        """
+        asked = [self.spool.folder.ids.get(one) or one for one in body.get("experiment_ids", ())]
+        known = [one for one in asked if not is_made_here(one)]
+        try:
+            if known:
+                return self._ask(service_pb2.SearchLoggedModels, body | {"experiment_ids": known}, retries=RETRIES)
+        except AwayError as error:
+            _raise_unless_away(error)
+        return service_pb2.SearchLoggedModels.Response()
 
     def _local_experiment(self, given: str, real: str, error: MlflowException | None) -> Any:
         """An experiment that a journal makes, or that the server showed before."""
