@@ -18,10 +18,11 @@ from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepositor
 from mlflow.store.tracking.rest_store import RestStore
 
 from mlflow_plugins.kurve import spool
-from mlflow_plugins.kurve.spool import journal, process, store
+from mlflow_plugins.kurve.spool import journal, process
 from mlflow_plugins.kurve.spool.artifacts import SpoolingArtifacts
 from mlflow_plugins.kurve.spool.journal import Writer
 from mlflow_plugins.kurve.spool.store import SpoolingRestStore
+from mlflow_plugins.kurve.spool.wire import AwayError
 from tests.mlflow_plugins.servers import Server
 from tests.mlflow_plugins.spooling import command, down, files, held, runs, spool_at, sync
 
@@ -152,7 +153,7 @@ def test_a_run_goes_on_under_its_provisional_id_when_the_server_is_back(
     monkeypatch.setattr(process, "PAUSE", 60.0)
     client = MlflowClient(server.uri)
     spooling = client._tracking_client.store.spool
-    spooling.note_away(store.AwayError("as if"))
+    spooling.note_away(AwayError("as if"))
     experiment = client.create_experiment("comes-back")
     run = client.create_run(experiment, run_name="early")
     client.log_metric(run.info.run_id, "x", 1.0)

@@ -67,7 +67,7 @@ def test_sending_twice_adds_nothing(server: Server, root: Path, monkeypatch: pyt
         (copy / name).write_bytes((folder / name).read_bytes())
     spool = MlflowSpool(folder=copy, uri=server.uri)
     [left] = spool.left()
-    assert (left.records, left.files, left.quarantined, left.alive) == (9, 1, 0, False)
+    assert (left.records, left.files, left.quarantined, left.alive) == (10, 1, 0, False)
     assert spool.send(left, lambda sent, total: None).runs == 1
     first = the_run(server, "twice")
     (folder.parent / "ids.txt").unlink()

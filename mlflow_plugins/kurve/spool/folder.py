@@ -71,6 +71,10 @@ class ServerFolder:
         finally:
             os.close(file)
 
+    def is_sent(self) -> bool:
+        """Whether the server has all that the journals hold."""
+        return all(journal.is_sent(folder) for folder in journal.journals(self.path))
+
     def created(self, provisional: str) -> Record | None:
         """The record that creates a run or an experiment; None if no journal has it."""
         for folder in journal.journals(self.path):

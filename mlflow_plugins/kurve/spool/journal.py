@@ -80,7 +80,7 @@ class Writer:
         Raises:
             OSError: the disk refuses.
         """
-        folder = parent / f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+        folder = parent / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         hidden = parent / f".{folder.name}"  # until it is locked: nobody may take it for one that was left behind
         hidden.mkdir(mode=0o700)
         for name in (WRITER_LOCK, SENDER_LOCK):

@@ -4,7 +4,6 @@ All threads of the process share it. A forked child writes a journal of its own.
 """
 
 import logging
-import math
 import os
 import threading
 import time
@@ -25,7 +24,7 @@ from mlflow_plugins.kurve.spool.sender import Sender
 from mlflow_plugins.kurve.spool.wire import AwayError, DeniedError, Wire
 
 PAUSE = 10.0  # seconds before a server that was away is asked again
-OLDER_PAUSE = 5.0  # the same, for journals that other processes left behind
+OLDER_PAUSE, OLDER_EVERY = 5.0, 60.0  # between looks at journals that other processes left behind: in vain, or sent
 LARGE = 256 << 20  # bytes of a journal and its copies, after which the process begins another
 EXIT_SECONDS = 5.0  # that the end of a process waits for what is left to be sent, while the server answers
 
@@ -264,7 +263,7 @@ class Spool:
                 if folder != own and not journal.is_sent(folder) and not journal.is_alive(folder):
                     self._sender.send(folder, lambda: self._stopped)
                     journal.retire(folder)
-            self._older_at = math.inf
+            self._older_at = time.monotonic() + OLDER_EVERY
 
     def _on_progress(self) -> None:
         """Tell those who wait how far it came."""

@@ -71,6 +71,7 @@ class Spooled:
             if create is None:
                 return None
             _begin(run, create)
+            run.info.run_id = run.info.run_uuid = run_id
         for record in self._records(names):
             change = _CHANGES.get(record.api)
             if change is not None:

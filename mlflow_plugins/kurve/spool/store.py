@@ -155,6 +155,8 @@ class SpoolingRestStore(RestStore):  # type: ignore[misc]  # MLflow has no types
 
     def _with_spooled(self, answer: Any, body: dict[str, Any], asked: list[str], *, everything: bool) -> Any:
         """The answer with the runs of the journals that fit: those that the server does not have, or all."""
+        if not everything and self.spool.folder.is_sent():
+            return answer
         shown = {str(run.info.run_id) for run in answer.runs}
         runs = [Run.from_proto(run) for run in self._fitting(asked, everything=everything, without=shown)]
         runs = SearchUtils.filter([one for one in runs if _is_viewed(one, body)], body.get("filter"))
@@ -229,7 +231,7 @@ class SpoolingRestStore(RestStore):  # type: ignore[misc]  # MLflow has no types
         else:
             self.spool.experiments[str(found.experiment.experiment_id)] = found.experiment
             return found
-        shown = (one for one, experiment in self.spool.experiments.items() if experiment.name == name)
+        shown = (one for one, experiment in list(self.spool.experiments.items()) if experiment.name == name)
         known = next(shown, experiment_id(name))
         return service_pb2.GetExperimentByName.Response(experiment=self._local_experiment(known, known, missing))
 
@@ -270,6 +272,10 @@ class SpoolingRestStore(RestStore):  # type: ignore[misc]  # MLflow has no types
             return self._spooled.run(run_id, self.spool.seen.get(real))
 
     def _name_of(self, body: Mapping[str, Any]) -> str:
+        """The name of the experiment of a run that is to be made, if it is known here."""
+        shown = self.spool.experiments.get(str(body.get("experiment_id", "")))
+        if shown is not None:
+            return str(shown.name)
         with self.spool.reading:
             self._spooled.refresh()
             return self._experiment_name(str(body.get("experiment_id", "")))

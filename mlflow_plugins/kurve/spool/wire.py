@@ -5,6 +5,7 @@ that a thread can send beside others without touching the environment.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -21,6 +22,7 @@ CONNECT_SECONDS = 3.05
 READ_SECONDS = 20.0
 READ_SECONDS_A_MEGABYTE = 1.0  # more, for an upload that the server passes on
 
+_PASSWORD = re.compile(r"(?<=:)//[^/@\s]+@")
 _BUSY = {408, 425, 429}
 _DENIED = {401, 403, 407}
 _FOR_GOOD_WITHOUT_WORDS = {413, 414}  # a proxy's answers, which are not MLflow's JSON
@@ -123,7 +125,7 @@ class Wire:
                 **sent,
             )
         except MlflowException as error:
-            raise AwayError(str(error)) from error
+            raise AwayError(_PASSWORD.sub("//", str(error))) from error
         _check(response, endpoint)
         return response
 
@@ -142,7 +144,9 @@ def _check(response: requests.Response, endpoint: str) -> None:
     status = response.status_code
     if status in (200, 201, 204):
         if response.text.strip() and not _is_json(response.text):
-            raise AwayError(f"{response.url} is no tracking server: it answers {response.text[:80]!r}")
+            raise AwayError(
+                f"{_PASSWORD.sub('//', str(response.url))} is no tracking server: it answers {response.text[:80]!r}"
+            )
         verify_rest_response(response, endpoint, expected_status=status)
         return
     words = f"{endpoint} answered {status}: {response.text.strip()[:300]}"
