@@ -1,5 +1,7 @@
 """kurve's own commands with a spool and no server: nothing fails, and `kurve sync` brings everything, once."""
 
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from kurve.errors import NotKeptError, TrackingError
 from kurve.tracking import ModelInfo, TimedPoint
 from mlflow_plugins.kurve.spool import FOLDER_VARIABLE
 from mlflow_plugins.kurve.tracker import MlflowTracker
-from tests.conftest import RunKurve
+from tests.conftest import RunKurve, command_environment, command_line
 from tests.mlflow_plugins.servers import Server
 from tests.mlflow_plugins.spooling import down, held, runs, spool_at, sync
 from tests.tracking_samples import HOSTILE, report, run_info
@@ -61,6 +63,38 @@ def test_an_evaluation_whose_server_is_down_all_the_time_arrives_whole_and_once(
     spooled, other = (held(server.uri, run.info.run_id) for run in runs(server.uri, "spooled-evaluation"))
     assert comparable(spooled) == comparable(other)
     assert len(spooled["points"]["arithmetic/pass_at_k"]) == 6
+
+
+@pytest.mark.slow
+def test_a_server_that_dies_in_the_middle_of_an_evaluation_neither_fails_it_nor_misses_anything(
+    kurve: RunKurve, tmp_path: Path
+) -> None:
+    (tmp_path / "server").mkdir()
+    server = Server(tmp_path / "server")
+    spool = {FOLDER_VARIABLE: str(tmp_path / "spool")}
+    server.start()
+    try:
+        slow = (*BASE, *SETTINGS, "num_samples=30", "sampler.seconds=0.05", f"tracker.uri={server.uri}")
+        running = subprocess.Popen(
+            command_line(slow), cwd=tmp_path, env=command_environment() | spool, stderr=subprocess.PIPE, text=True
+        )
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob("outputs/samples/*/samples-*")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        server.stop()
+        _, stderr = running.communicate(timeout=240)
+        assert running.returncode == 0, stderr
+        assert "kurve sync" in stderr
+        server.start()
+        assert kurve("sync", **spool).returncode == 0
+        [run] = runs(server.uri, "spooled-evaluation")
+        found = held(server.uri, run.info.run_id)
+        assert found["status"] == "FINISHED"
+        assert len(found["points"]["arithmetic/pass_at_k"]) == 30
+        assert "kurve/curve.json" in found["files"]
+        assert "(logged before)" in kurve(*slow, **spool).stdout
+    finally:
+        server.stop()
 
 
 def test_a_whole_run_of_the_tracker_arrives_as_if_the_server_had_been_there(

@@ -274,10 +274,21 @@ def test_a_large_temporary_file_is_copied(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(500, AwayError), (503, AwayError), (429, AwayError), (401, DeniedError), (403, DeniedError)]
+    ("status", "kind", "answered"),
+    [
+        (500, AwayError, True),
+        (503, AwayError, False),
+        (429, AwayError, True),
+        (401, DeniedError, True),
+        (403, DeniedError, True),
+    ],
 )
-def test_an_answer_that_may_change_is_told_from_one_that_will_not(status: int, kind: type[AwayError]) -> None:
-    assert type(failure(status, "words")) is kind
+def test_an_answer_that_may_change_is_told_from_one_that_will_not(
+    status: int, kind: type[AwayError], answered: bool
+) -> None:
+    found = failure(status, "words")
+    assert type(found) is kind
+    assert found.answered is answered
     assert type(failure(400, "words")) is MlflowException
 
 

@@ -187,22 +187,26 @@ class SpoolingRestStore(RestStore):  # type: ignore[misc]  # MLflow has no types
         run_id, key = str(body["run_id"]), str(body["metric_key"])
         is_whole = self.spool.flush(READ_AFTER)
         real = self.spool.folder.ids.get(run_id) or run_id
+        points = None if is_whole or body.get("page_token") else self._local_history(run_id, key)
         away = None
-        if not is_made_here(real) and (is_whole or body.get("page_token")):
+        if points is None and not is_made_here(real):
             try:
                 return self._ask(service_pb2.GetMetricHistory, body | {"run_id": real, "run_uuid": real})
             except AwayError as error:
                 _raise_unless_away(error)
                 away = error
-        with self.spool.reading:
-            self._spooled.refresh()
-            points = self._spooled.history(run_id, key)
+        points = self._local_history(run_id, key) if points is None else points
         if points is None:
             shown = self.spool.seen.get(real)
             if shown is None or key in {one.key for one in shown.data.metrics}:
                 raise away or _unknown(run_id)
             points = []
         return service_pb2.GetMetricHistory.Response(metrics=points)
+
+    def _local_history(self, run_id: str, key: str) -> list[Any] | None:
+        with self.spool.reading:
+            self._spooled.refresh()
+            return self._spooled.history(run_id, key)
 
     def _get_experiment(self, body: dict[str, Any]) -> Any:
         given = str(body["experiment_id"])
@@ -312,7 +316,7 @@ class SpoolingRestStore(RestStore):  # type: ignore[misc]  # MLflow has no types
         try:
             found = self.spool.wire.call(api, body, **given)
         except AwayError as error:
-            if not isinstance(error, DeniedError | DoubtfulError):
+            if not error.answered:
                 self.spool.note_away(error)
             raise
         self.spool.note_back()

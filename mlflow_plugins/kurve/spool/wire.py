@@ -24,15 +24,23 @@ READ_SECONDS_A_MEGABYTE = 1.0  # more, for an upload that the server passes on
 
 _PASSWORD = re.compile(r"(?<=:)//[^/@\s]+@")
 _BUSY = {408, 425, 429}
+_GATEWAY = {0, 502, 503, 504}  # no answer, or that of a proxy whose server is gone
 _DENIED = {401, 403, 407}
 _FOR_GOOD_WITHOUT_WORDS = {413, 414}  # a proxy's answers, which are not MLflow's JSON
 
 
 class AwayError(MlflowException):  # type: ignore[misc]  # MLflow has no types
-    """The server cannot be reached, or cannot answer now; the same may be sent later."""
+    """The server cannot be reached, or cannot answer now; the same may be sent later.
 
-    def __init__(self, message: str, error_code: int = TEMPORARILY_UNAVAILABLE) -> None:
+    Args:
+        message: what happened.
+        error_code: MLflow's.
+        answered: the server itself said so, of this one request.
+    """
+
+    def __init__(self, message: str, error_code: int = TEMPORARILY_UNAVAILABLE, *, answered: bool = False) -> None:
         super().__init__(message, error_code=error_code)
+        self.answered = answered
 
 
 class DeniedError(AwayError):
@@ -133,9 +141,9 @@ class Wire:
 def failure(status: int, words: str) -> MlflowException:
     """The error that an HTTP status means: AwayError if the same may be sent later."""
     if status in _DENIED:
-        return DeniedError(words, PERMISSION_DENIED)
+        return DeniedError(words, PERMISSION_DENIED, answered=True)
     if status >= 500 or status in _BUSY or status == 0:
-        return AwayError(words)
+        return AwayError(words, answered=status not in _GATEWAY)
     return MlflowException(words)
 
 
@@ -158,7 +166,7 @@ def _check(response: requests.Response, endpoint: str) -> None:
         verify_rest_response(response, endpoint)
     except MlflowException as error:
         if error.error_code == "BAD_REQUEST":
-            raise DoubtfulError(str(error)) from error
+            raise DoubtfulError(str(error), answered=True) from error
         raise
 
 

@@ -1,7 +1,6 @@
 """What the spool relies on and MLflow does not document; a failure here says what an upgrade changed."""
 
 import inspect
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +22,10 @@ from tests.mlflow_plugins.servers import Server
 NOW = 1_700_000_000_000
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = Server(tmp_path_factory.mktemp("server"))
-    running.start()
-    yield running
-    running.stop()
-
-
 @pytest.fixture
 def run_id(server: Server, request: pytest.FixtureRequest) -> str:
     client = MlflowClient(server.uri)
-    return str(client.create_run(client.create_experiment(request.node.name)).info.run_id)
+    return str(client.create_run(client.create_experiment(f"contract {request.node.name}")).info.run_id)
 
 
 def test_entry_points_replace_mlflows_own_store_and_artifacts() -> None:
