@@ -1,8 +1,9 @@
 """The end of a study: what changed between base and the others, as verdicts, files, a run and registered models."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -73,17 +74,17 @@ def publish_comparison(
         TrackingError: the tracker cannot be reached; the same command does the rest.
     """
     files = _write(folder, compared)
-    verdicts = _verdicts(compared)
+    register = partial(_register, cfg, name, stages, finished, tracker, verdicts=_verdicts(compared))
     if not tracker.start(_run_info(cfg, name, stages, finished, compared)):
         if cfg.register and (folder / FOLDER / NOT_REGISTERED).exists():
-            _register_or_say(cfg, name, folder, stages, finished, tracker, verdicts=verdicts)
+            _register_or_say(folder, register)
         return
     try:
         tracker.log_files(files, FOLDER)
         tracker.log_points([point for group in compared for point in group.compared.points()])
         _tell_the_compared(cfg, finished, compared)
         if cfg.register:
-            _register_or_say(cfg, name, folder, stages, finished, tracker, verdicts=verdicts)
+            _register_or_say(folder, register)
     except BaseException:
         tracker.finish("FAILED")
         raise
@@ -153,20 +154,11 @@ def _verdicts(compared: Sequence[StagesCompared]) -> dict[str, dict[str, str]]:
     }
 
 
-def _register_or_say(
-    cfg: DictConfig,
-    name: str,
-    folder: Path,
-    stages: Sequence[Stage],
-    finished: Mapping[str, Finished],
-    tracker: Tracker,
-    *,
-    verdicts: Mapping[str, Mapping[str, str]],
-) -> None:
+def _register_or_say(folder: Path, register: Callable[[], None]) -> None:
     """Register the models; while the tracker is away and the rest is spooled, say so, for the next start to do it."""
     note = folder / FOLDER / NOT_REGISTERED
     try:
-        _register(cfg, name, stages, finished, tracker, verdicts=verdicts)
+        register()
     except NotKeptError as error:
         note.write_text(f"{error}\n", encoding="utf-8")
         _log.warning("no model is registered: %s. The same `kurve study`, after `kurve sync`, registers them.", error)
