@@ -17,10 +17,10 @@ A line is the CRC-32 of the rest, 8 hex digits, a space, and a JSON object: `api
 import json
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 from zlib import crc32
@@ -80,7 +80,8 @@ class Writer:
         Raises:
             OSError: the disk refuses.
         """
-        folder = parent / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+        now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")  # their order is that in which they are sent
+        folder = parent / f"{now}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         hidden = parent / f".{folder.name}"  # until it is locked: nobody may take it for one that was left behind
         hidden.mkdir(mode=0o700)
         for name in (WRITER_LOCK, SENDER_LOCK):
