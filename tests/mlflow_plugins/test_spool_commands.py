@@ -12,6 +12,7 @@ from kurve.commands import study_result
 from kurve.errors import NotKeptError, TrackingError
 from kurve.tracking import ModelInfo, TimedPoint
 from mlflow_plugins.kurve.spool import FOLDER_VARIABLE
+from mlflow_plugins.kurve.spool.wire import AwayError, Wire, failure
 from mlflow_plugins.kurve.tracker import MlflowTracker
 from tests.conftest import RunKurve, command_environment, command_line
 from tests.mlflow_plugins.servers import Server
@@ -57,12 +58,28 @@ def test_an_evaluation_whose_server_is_down_all_the_time_arrives_whole_and_once(
     sent = kurve("sync", f"spool={tmp_path / 'spool'}", f"spool_uri={server.uri}")
     assert sent.returncode == 0, sent.stderr
     assert "sent 1 new run, " in sent.stdout
-    online = kurve(*BASE, *SETTINGS, f"tracker.uri={server.uri}", "tracker.new_run=true")
-    assert online.returncode == 0, online.stderr
     assert sync(tmp_path / "spool", server.uri) == []
-    spooled, other = (held(server.uri, run.info.run_id) for run in runs(server.uri, "spooled-evaluation"))
+    [run] = runs(server.uri, "spooled-evaluation")
+    found = held(server.uri, run.info.run_id)
+    assert found["status"] == "FINISHED"
+    assert len(found["points"]["arithmetic/pass_at_k"]) == 6
+    written = {path.name for path in tmp_path.glob("outputs/runs/*/*/report/*") if path.is_file()}
+    assert written <= {Path(name).name for name in found["files"]}
+    assert {"kurve/config.yaml", "kurve/samples.parquet"} <= set(found["files"])
+
+
+@pytest.mark.slow
+def test_an_evaluation_from_the_spool_is_the_one_that_an_online_start_logs(
+    server: Server, kurve: RunKurve, tmp_path: Path
+) -> None:
+    spool = {FOLDER_VARIABLE: str(tmp_path / "spool")}
+    settings = (*BASE, *SETTINGS, "tracker.experiment=as-online")
+    assert kurve(*settings, f"tracker.uri={down()}", **spool).returncode == 0
+    sync(tmp_path / "spool", server.uri)
+    online = kurve(*settings, f"tracker.uri={server.uri}", "tracker.new_run=true")
+    assert online.returncode == 0, online.stderr
+    spooled, other = (held(server.uri, run.info.run_id) for run in runs(server.uri, "as-online"))
     assert comparable(spooled) == comparable(other)
-    assert len(spooled["points"]["arithmetic/pass_at_k"]) == 6
 
 
 @pytest.mark.slow
@@ -162,7 +179,7 @@ def test_a_model_of_a_run_in_the_spool_is_registered_once_the_run_is_sent(
         tracker.check()
         spool = tracker._client()._tracking_client.store.spool
         monkeypatch.setattr("mlflow_plugins.kurve.spool.process.PAUSE", 60.0)
-        spool.note_away(_away())
+        spool.note_away(AwayError("as if"))
         tracker.start(run_info())
         model = ModelInfo("spooled-model", "/m", "a" * 64, 1, tracker.run_id, (tracker.run_id,), {})
         with pytest.raises(NotKeptError):
@@ -177,10 +194,8 @@ def test_a_model_of_a_run_in_the_spool_is_registered_once_the_run_is_sent(
 
 
 def test_a_wrong_password_is_refused_at_once_and_not_spooled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mlflow_plugins.kurve.spool.wire import DeniedError, Wire
-
     def denied(*given: object, **named: object) -> None:
-        raise DeniedError("401")
+        raise failure(401, "401")
 
     monkeypatch.setattr(Wire, "call", denied)
     with spool_at(tmp_path / "spool", monkeypatch), pytest.raises(TrackingError, match="401"):
@@ -199,9 +214,3 @@ def test_a_study_notes_that_its_models_are_not_registered_until_they_are(tmp_pat
     study_result._register_or_say(tmp_path, register)
     assert note.exists() is away
     assert not away or note.read_text() == "the registry is away\n"
-
-
-def _away() -> Any:
-    from mlflow_plugins.kurve.spool.wire import AwayError
-
-    return AwayError("as if")
