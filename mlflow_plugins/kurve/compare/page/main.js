@@ -141,7 +141,7 @@ async function showPerplexity() {
 
 function showFindings(base, tuned) {
   body("findings").removeAttribute("aria-busy");
-  const hint = !base ? "The base cannot be shown." : !tuned.length ? "Choose a second run to compare it with the base." : "";
+  const hint = !base ? "The base cannot be shown; the reason is under pass@k." : !tuned.length ? "Choose a second run to compare it with the base." : "";
   replace(body("findings"), comparisons.length ? verdicts(comparisons) : el("p", {}, hint), notes());
   replace(body("difference"), comparisons.length ? differences(comparisons) : el("p", {}, hint),
     comparisons.length ? el("p", { class: "dim" }, "Tuned − base in points, paired by problem. Where the band leaves out 0, a gain or loss is established. The bar above the axis is where the crossover may lie, the dot its estimate.") : null);
