@@ -53,9 +53,15 @@ class Server:
     """One worker, an artifact folder under `folder`, and a SQLite file there unless another database is named."""
 
     def __init__(
-        self, folder: Path, *options: str, environment: Mapping[str, str] | None = None, database: str = ""
+        self,
+        folder: Path,
+        *options: str,
+        environment: Mapping[str, str] | None = None,
+        database: str = "",
+        python: Path | str = sys.executable,
     ) -> None:
         self.folder = folder
+        self._python = str(python)
         self._database = database or f"sqlite:///{folder / 'server.db'}"
         self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
@@ -65,7 +71,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(self.port)]
+        command = [self._python, "-m", "mlflow", "server", "--workers", "1", "--port", str(self.port)]
         command += ["--backend-store-uri", self._database]
         command += ["--artifacts-destination", str(self.folder / "files"), *self._options]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
@@ -100,10 +106,14 @@ class Server:
 
 @contextlib.contextmanager
 def serving(
-    folder: Path, *options: str, environment: Mapping[str, str] | None = None, database: str = ""
+    folder: Path,
+    *options: str,
+    environment: Mapping[str, str] | None = None,
+    database: str = "",
+    python: Path | str = sys.executable,
 ) -> Iterator[Server]:
     """A server while the block lasts."""
-    server = Server(folder, *options, environment=environment, database=database)
+    server = Server(folder, *options, environment=environment, database=database, python=python)
     server.start()
     try:
         yield server
