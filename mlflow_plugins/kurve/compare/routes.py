@@ -24,7 +24,7 @@ PAGE, API = "/kurve", "/ajax-api/2.0/kurve"
 FILES = {
     "page.css": "text/css",
     **{f"{name}.js": "text/javascript" for name in ("main", "ask", "state", "elements", "choose", "axes", "curves")},
-    **{f"{name}.js": "text/javascript" for name in ("bars", "findings", "problems", "samples")},
+    **{f"{name}.js": "text/javascript" for name in ("bars", "findings", "kinds", "problems", "samples")},
     SCRIPT: "text/javascript",
     STYLE: "text/css",
 }
