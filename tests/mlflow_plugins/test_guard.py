@@ -98,7 +98,7 @@ def test_the_good_version_passes_and_says_why(place: Place, promote: Any) -> Non
     said = decision(place, GOOD)
     assert said["outcome"] == "passed"
     assert version.description.count("**Gate** default for the alias champion: passed") == 1
-    assert "pass@1 5" in version.description
+    assert "pass@1 is 5" in version.description
     assert "problems that only this version solves" in version.description
     assert "The weights stay in" in version.description  # what it was registered with
     run = place.client.get_run(said["run_id"])
