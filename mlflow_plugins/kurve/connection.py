@@ -24,6 +24,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import URL, make_url
 
 from kurve.errors import RejectedError, TrackingError
+from mlflow_plugins.kurve.spool import is_away
 
 LOCK_TIMEOUT = 120  # seconds; what is done under the lock takes well under one
 
@@ -83,10 +84,15 @@ def resolve(uri: str | None, folder: Path) -> Address:
     return Address(given, given, "other", None)
 
 
-def connect(address: Address, timeout: int) -> MlflowClient:
+def connect(address: Address, timeout: int, *, may_spool: bool = False) -> MlflowClient:
     """A client of a destination that answers within about `timeout` seconds.
 
     MLflow itself tries a database ten times (over 100 s), so that one is opened by hand first.
+
+    Args:
+        address: where to.
+        timeout: seconds.
+        may_spool: a server that cannot be reached will do, if what is logged is spooled.
 
     Raises:
         whatever `errors_of` translates.
@@ -95,7 +101,11 @@ def connect(address: Address, timeout: int) -> MlflowClient:
         if address.kind in ("sqlite", "database"):
             stack.enter_context(_opened(address, timeout))
         client = MlflowClient(tracking_uri=address.uri, registry_uri=address.uri)
-        client.search_experiments(max_results=1)
+        try:
+            client.search_experiments(max_results=1)
+        except MlflowException:
+            if not (may_spool and is_away(address.uri)):
+                raise
     return client
 
 

@@ -31,7 +31,7 @@ COMMANDS = {
     "figure": "draw a figure of the study from stored runs (kurve figure curves runs=...), with the numbers in it",
     "import": "bring samples or verdicts of other tools (lm-eval, lighteval, Inspect, ...) into a store and a run",
     "promote": "give a registered model's version an alias such as champion, if it passes a gate",
-    "sync": "send what trainings could not send while their tracking server was away",
+    "sync": "send what could not be sent while the tracking server was away",
     "merge": "make one sample store of several shards or seeds",
     "list": "show what can be chosen (kurve list benchmark) and what is stored (kurve list samples)",
 }

@@ -1,7 +1,9 @@
 """The end of a study: what changed between base and the others, as verdicts, files, a run and registered models."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -11,12 +13,15 @@ from kurve.commands.build import build
 from kurve.commands.compared import Compared, Counted, Settings, compare_all, headline_numbers
 from kurve.commands.register import trained_model
 from kurve.comparison import in_words
-from kurve.errors import StudyError
+from kurve.errors import NotKeptError, StudyError
 from kurve.export import read_counts
 from kurve.study import Finished, Stage
 from kurve.tracking import RunInfo, TimedPoint, Tracker, now_ms
 
 FOLDER = "comparison"
+NOT_REGISTERED = "not-registered.txt"  # why, as long as the registry could not be reached
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +74,17 @@ def publish_comparison(
         TrackingError: the tracker cannot be reached; the same command does the rest.
     """
     files = _write(folder, compared)
+    register = partial(_register, cfg, name, stages, finished, tracker, verdicts=_verdicts(compared))
     if not tracker.start(_run_info(cfg, name, stages, finished, compared)):
+        if cfg.register and (folder / FOLDER / NOT_REGISTERED).exists():
+            _register_or_say(folder, register)
         return
     try:
         tracker.log_files(files, FOLDER)
         tracker.log_points([point for group in compared for point in group.compared.points()])
         _tell_the_compared(cfg, finished, compared)
         if cfg.register:
-            _register(cfg, name, stages, finished, tracker, verdicts=_verdicts(compared))
+            _register_or_say(folder, register)
     except BaseException:
         tracker.finish("FAILED")
         raise
@@ -144,6 +152,18 @@ def _verdicts(compared: Sequence[StagesCompared]) -> dict[str, dict[str, str]]:
         for group in compared
         for stage, one in zip(group.stages, group.compared.comparisons, strict=True)
     }
+
+
+def _register_or_say(folder: Path, register: Callable[[], None]) -> None:
+    """Register the models; while the tracker is away and the rest is spooled, say so, for the next start to do it."""
+    note = folder / FOLDER / NOT_REGISTERED
+    try:
+        register()
+    except NotKeptError as error:
+        note.write_text(f"{error}\n", encoding="utf-8")
+        _log.warning("no model is registered: %s. The same `kurve study`, after `kurve sync`, registers them.", error)
+    else:
+        note.unlink(missing_ok=True)
 
 
 def _register(
