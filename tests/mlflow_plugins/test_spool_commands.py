@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 
 from kurve.commands import study_result
 from kurve.errors import NotKeptError, TrackingError
-from kurve.tracking import ModelInfo, TimedPoint
+from kurve.tracking import ModelInfo, ModelVersion, TimedPoint
 from mlflow_plugins.kurve.spool import FOLDER_VARIABLE
 from mlflow_plugins.kurve.spool.wire import AwayError, Wire, failure
 from mlflow_plugins.kurve.tracker import MlflowTracker

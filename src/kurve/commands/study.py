@@ -140,6 +140,7 @@ def _run(
             run_stages(
                 stages,
                 finished,
+                study=name,
                 arguments=lambda stage, made: _arguments(cfg, name, stage, made),
                 logs=logs,
                 jobs=jobs,
