@@ -17,8 +17,8 @@ LETTERS = "".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz", k=2_000
 
 
 def response(problem: str, index: int) -> str:
-    """300 letters that no other sample has: a file that zstd cannot make small."""
-    place = (int(problem[1:]) * N + index) * 31 % (len(LETTERS) - 300)
+    """300 letters that no sample nearby has, so that zstd cannot make the file small."""
+    place = (int(problem[1:]) * N + index) * 307 % (len(LETTERS) - 300)
     return LETTERS[place : place + 300]
 
 
