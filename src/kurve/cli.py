@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 COMMANDS = {
-    "study": "train, evaluate and compare models as one study; what is finished is not done again",
+    "study": "train, evaluate, compare and promote models as one study; what is finished is not done again",
     "evaluate": "sample a model, verify every sample, report pass@k for every k (the daily command)",
     "sample": "draw and store samples only",
     "verify": "judge stored samples, with this or another verifier; no model is needed",

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
+import psutil  # type: ignore[import-untyped]  # has no types
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -95,6 +97,21 @@ class Server:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it and its workers hold at the moment, what they share counted for each."""
+        return sum(int(one.memory_info().rss) for one in self._processes())
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes that it and its workers have read from files and connections so far."""
+        return sum(int(one.io_counters().read_chars) for one in self._processes())
+
+    def _processes(self) -> list[psutil.Process]:
+        assert self._process is not None
+        own = psutil.Process(self._process.pid)
+        return [own, *own.children(recursive=True)]
 
     def _answers(self) -> bool:
         try:

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 
 from kurve.commands import study_result
 from kurve.errors import NotKeptError, TrackingError
-from kurve.tracking import ModelInfo, TimedPoint
+from kurve.tracking import ModelInfo, ModelVersion, TimedPoint
 from mlflow_plugins.kurve.spool import FOLDER_VARIABLE
 from mlflow_plugins.kurve.spool.wire import AwayError, Wire, failure
 from mlflow_plugins.kurve.tracker import MlflowTracker
@@ -204,13 +204,16 @@ def test_a_wrong_password_is_refused_at_once_and_not_spooled(tmp_path: Path, mon
 
 @pytest.mark.parametrize("away", [True, False])
 def test_a_study_notes_that_its_models_are_not_registered_until_they_are(tmp_path: Path, away: bool) -> None:
-    def register() -> None:
+    made = {} if away else {"trained": ModelVersion("m", "1", "")}
+
+    def register() -> dict[str, ModelVersion]:
         if away:
             raise NotKeptError("the registry is away")
+        return made
 
     note = tmp_path / study_result.FOLDER / study_result.NOT_REGISTERED
     note.parent.mkdir()
     note.write_text("from an earlier start")
-    study_result._register_or_say(tmp_path, register)
+    assert study_result._register_or_say(tmp_path, register) == made
     assert note.exists() is away
     assert not away or note.read_text() == "the registry is away\n"

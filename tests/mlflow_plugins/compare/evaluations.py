@@ -1,7 +1,7 @@
 """Evaluations as `kurve evaluate` logs them, made from counts."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,27 +32,37 @@ def log_evaluation(
     ids: Sequence[str] | None = None,
     strata: Sequence[str] | None = None,
     text: str = "the answer",
+    response: Callable[[str, int], str] | None = None,
     tags: Mapping[str, str] | None = None,
     samples: bool = True,
 ) -> str:
-    """A finished run whose problem i has correct[i] correct samples of n; the first ones are correct."""
+    """A finished run whose problem i has correct[i] correct samples of n; the first ones are correct.
+
+    `response` says what a problem's sample is; None: `text`, the problem and the sample's index. A million samples
+    are made one by one.
+    """
     problems = list(ids or [f"p{place}" for place in range(len(correct))])
     counts = np.array(correct, dtype=np.int64)
     kinds = tuple(strata or ("",) * len(problems))
     tally = Tally(tuple(problems), np.full(len(problems), n), counts, np.zeros_like(counts), strata=kinds)
-    rows = [
-        Sample(problem, index, f"{text} {problem} {index}", "stop", 7) for problem in problems for index in range(n)
-    ]
-    says = [
-        Verdict(problem, index, Outcome.CORRECT if index < solved else Outcome.WRONG, f"{text} {index}")
-        for problem, solved in zip(problems, correct, strict=True)
-        for index in range(n)
-    ]
+
+    def drawn(count: int) -> Iterator[Sample]:
+        for problem in problems:
+            for index in range(count):
+                said = response(problem, index) if response else f"{text} {problem} {index}"
+                yield Sample(problem, index, said, "stop", 7)
+
+    def judged(count: int) -> Iterator[Verdict]:
+        for problem, solved in zip(problems, correct, strict=True):
+            for index in range(count):
+                outcome = Outcome.CORRECT if index < solved else Outcome.WRONG
+                yield Verdict(problem, index, outcome, f"{text} {index}")
+
     tables = (
         Table("problems", ("id", "question"), tuple((problem, f"what is {problem}?") for problem in problems)),
         Table("samples", PREVIEW, tuple(
             (one.problem_id, one.index, verdict.outcome.value, verdict.answer, "", "stop", 7, one.text)
-            for one, verdict in zip(rows, says, strict=True) if one.index < 2
+            for one, verdict in zip(drawn(min(n, 2)), judged(min(n, 2)), strict=True)
         )),
     )  # fmt: skip
     made = dataclasses.replace(
@@ -65,7 +75,7 @@ def log_evaluation(
     folder.mkdir(parents=True, exist_ok=True)
     files = write_files(made, folder)
     if samples:
-        write_samples(folder / NAME, problems, rows, says)
+        write_samples(folder / NAME, problems, drawn(n), judged(n))
         files.append(folder / NAME)
     tracker = MlflowTracker(uri=uri, experiment=experiment, new_run=True, saved_view=False)
     described = {"kurve.kind": "", "kurve.model": name, "kurve.benchmark": "gsm8k", **(tags or {})}
