@@ -36,6 +36,7 @@ from mlflow_plugins.kurve.describe import FOLDER
 from mlflow_plugins.kurve.fields import MAX_NAME, MAX_PARAM, clipped, names, text
 from mlflow_plugins.kurve.points import send_points
 from mlflow_plugins.kurve.registry import MlflowRegistry
+from mlflow_plugins.kurve.spool import is_away, is_provisional, server_id, where_kept
 from mlflow_plugins.kurve.views import save_view, view_url
 
 EVALUATION_TAG = "kurve.evaluation"
@@ -95,7 +96,7 @@ class MlflowTracker:
         self._settings_are_made = False  # the environment says how patient requests are
 
     def check(self) -> None:
-        """Reach the server within about `check_timeout` seconds and get or make the experiment.
+        """Reach the server within about `check_timeout` seconds, unless there is a spool, and open the experiment.
 
         Raises:
             TrackingError: it cannot be reached, refuses the user, or the experiment was deleted.
@@ -143,7 +144,7 @@ class MlflowTracker:
             client.log_batch(run_id, metrics=list(describe.new_metrics(client, run, renamed)), synchronous=True)
             tags = describe.report_tags(report, files, skipped, str(run.data.tags.get("mlflow.note.content", "")))
             client.log_batch(run_id, tags=describe.run_tags(tags), synchronous=True)
-            if self._saved_view:
+            if self._saved_view and not is_away(self._address().uri):
                 benchmark = describe.benchmark_name(name, report)
                 save_view(client, self._experiment_id, benchmark, describe.bars(benchmark, name.values()))
         if skipped:
@@ -268,21 +269,22 @@ class MlflowTracker:
 
     @property
     def url(self) -> str:
-        """The run's page; for a database, where `mlflow server` shows it. Empty before `start`."""
-        if not self._run_id:
+        """The run's page; for a database, where `mlflow server` shows it. Empty before `start` and in the spool."""
+        if not self._run_id or is_provisional(self._run_id):
             return ""
-        return f"{self._address().browser}/#/experiments/{self._experiment_id}/runs/{self._run_id}"
+        experiment, run_id = server_id(self._experiment_id), server_id(self._run_id)
+        return f"{self._address().browser}/#/experiments/{experiment}/runs/{run_id}"
 
     @property
     def view_url(self) -> str:
         """The experiment's chart view with a log axis; empty before `check` or `start`."""
-        return view_url(self._address().browser, self._experiment_id) if self._experiment_id else ""
+        return view_url(self._address().browser, server_id(self._experiment_id)) if self._experiment_id else ""
 
     @property
     def hint(self) -> str:
         """How to look at the run and at the curves of all runs."""
-        if not self._run_id:
-            return ""
+        if not self._run_id or is_provisional(self._run_id):
+            return where_kept(self._address().uri, self._run_id)
         command = self._address().server_command
         first = f"Start the pages with `make serve` or `{command}`, then open the run. " if command else ""
         return f"{first}Curves of all runs: {self.view_url}" if self._saved_view and self._has_curves else first.strip()
@@ -301,7 +303,7 @@ class MlflowTracker:
             address = self._address()
             ask = self._settings_are_made
             with talking(address, "reach MLflow", timeout=self._check_timeout, retries=0, ask_user=ask):
-                self._connected = connect(address, self._check_timeout)
+                self._connected = connect(address, self._check_timeout, may_spool=True)
         return self._connected
 
     def _open(self) -> MlflowClient:

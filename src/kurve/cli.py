@@ -10,16 +10,12 @@ import time
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kurve import __version__
 from kurve.errors import ConfigError, KurveError
 
-if TYPE_CHECKING:
-    pass
-
 COMMANDS = {
-    "study": "train, evaluate and compare models as one study; what is finished is not done again",
+    "study": "train, evaluate, compare and promote models as one study; what is finished is not done again",
     "evaluate": "sample a model, verify every sample, report pass@k for every k (the daily command)",
     "sample": "draw and store samples only",
     "verify": "judge stored samples, with this or another verifier; no model is needed",
@@ -31,7 +27,7 @@ COMMANDS = {
     "figure": "draw a figure of the study from stored runs (kurve figure curves runs=...), with the numbers in it",
     "import": "bring samples or verdicts of other tools (lm-eval, lighteval, Inspect, ...) into a store and a run",
     "promote": "give a registered model's version an alias such as champion, if it passes a gate",
-    "sync": "send what trainings could not send while their tracking server was away",
+    "sync": "send what could not be sent while the tracking server was away",
     "sweep": "how the jobs of a sweep (-m) fare; closes those whose process is gone",
     "merge": "make one sample store of several shards or seeds",
     "list": "show what can be chosen (kurve list benchmark) and what is stored (kurve list samples)",

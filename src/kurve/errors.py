@@ -12,6 +12,7 @@ KurveError
     MetricError      the counts do not allow the measurement that was asked for
     TrackingError    the tracking server cannot be reached or refused
         RejectedError  what was sent will be refused again, however often it is sent
+        NotKeptError   the server is away, and this is not kept to be sent later as the rest is
     GateError        a gate does not let a model version pass
         EvidenceError  since the data allow both, or are not there
 
@@ -68,6 +69,10 @@ class TrackingError(KurveError):
 
 class RejectedError(TrackingError):
     """The tracking server will refuse what was sent however often it is sent."""
+
+
+class NotKeptError(TrackingError):
+    """The tracking server is away, and this is not kept to be sent later, as everything else is."""
 
 
 class GateError(KurveError):
