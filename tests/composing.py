@@ -13,8 +13,9 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from kurve.cli import _named, register_resolvers
+from kurve.cli import _named
 from kurve.commands.build import opened
+from kurve.commands.resolvers import register_resolvers
 
 
 class Point(NamedTuple):

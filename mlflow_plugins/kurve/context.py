@@ -13,6 +13,7 @@ MAX_TAG = 8000  # characters; MLflow cuts longer values without a mark
 ENVIRONMENT_TAGS = {
     "KURVE_STUDY_ID": "kurve.study",
     "KURVE_SWEEP_ID": "kurve.sweep",
+    "KURVE_SWEEP_JOB": "kurve.sweep.job",
     "KURVE_STAGE": "kurve.stage",
     "KURVE_KIND": "kurve.kind",
     "KURVE_BASE_RUN_ID": "kurve.base_run_id",

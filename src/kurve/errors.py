@@ -7,6 +7,7 @@ KurveError
     SamplingError    an engine or a server failed
     TrainingError    a model cannot be loaded, trained or saved
     StudyError       a stage of a study failed, or its record cannot be used
+    SweepError       jobs of a sweep failed, or its record cannot be used
     VerifierError    the verifier cannot be started or keeps failing
     MetricError      the counts do not allow the measurement that was asked for
     TrackingError    the tracking server cannot be reached or refused
@@ -48,6 +49,10 @@ class TrainingError(KurveError):
 
 class StudyError(KurveError):
     """A stage of a study failed, or the study's record cannot be used."""
+
+
+class SweepError(KurveError):
+    """Jobs of a sweep failed, or the sweep's record cannot be used."""
 
 
 class VerifierError(KurveError):

@@ -68,6 +68,18 @@ def main(cfg: DictConfig) -> None:
         raise refused
 
 
+def check(cfg: DictConfig) -> None:
+    """Refuse stages that cannot be composed, without a tracking server at hand; see `sweeping`.
+
+    Raises:
+        KurveError: a user's mistake, in words.
+    """
+    stages = _stages(cfg)
+    comparison_settings(cfg)
+    build(cfg.tracker, "tracker")
+    _check_composes(cfg, "check", stages)
+
+
 def _stages(cfg: DictConfig) -> list[Stage]:
     """The stages of the config, in order.
 
