@@ -23,6 +23,7 @@ def test_the_wheel_holds_every_module_and_every_config(wheel: Path) -> None:
             ("mlflow_plugins/kurve/compare/page", "mlflow_plugins/kurve/compare/page/", "*.*"),
             ("conf", "kurve/conf/", "**/*.yaml"),
             ("mlflow_plugins", "mlflow_plugins/", "**/*.py"),
+            ("src/hydra_plugins", "hydra_plugins/", "**/*.py"),
         )
         for path in (REPOSITORY / source).glob(pattern)
         if "local" not in path.relative_to(REPOSITORY / source).parts[:1]

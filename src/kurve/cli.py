@@ -232,6 +232,9 @@ def _explain(error: Exception, command: str) -> str:
     if cause is not None and type(cause).__module__.startswith("omegaconf") and str(cause) not in text:
         text = f"{text}\n{cause}"
     text = re.sub(r"\n\s*object_type=.*", "", text)
+    if launcher := re.search(r"(?:find|load) 'hydra/launcher/(\w+)'", text):
+        extra = "ray" if launcher[1] == "ray" else "sweep"
+        return f"{launcher[1]}, which starts the jobs of this cluster, is not installed: pip install 'kurve[{extra}]'"
     wanted = re.search(r"Could not (?:find|load) '[\w./ ]*?([\w.-]+)'", text)
     options = re.search(r"Available options in '[^']*':\s*(.*)", text, re.DOTALL)
     if wanted and options:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -172,3 +173,11 @@ def test_two_jobs_and_the_controller_killed_end_as_six_finished_runs(
     assert [one["status"] for one in _all(tmp_path)] == ["FINISHED"] * 6
     assert [one["status"] for one in runs(tmp_path)] == ["FINISHED"] * 6
     assert max(int(str(one["attempt"])) for one in _all(tmp_path)) >= 2
+
+
+def test_a_cluster_that_is_not_installed_is_named_with_how_to_install_it(kurve_here: RunKurve) -> None:
+    if find_spec("hydra_plugins.hydra_ray_launcher"):
+        pytest.skip("Ray's launcher is installed")
+    refused = kurve_here("evaluate", *SWEEP, "cluster=ray", "seed=0,1")
+    assert refused.returncode == 2
+    assert "pip install 'kurve[ray]'" in refused.stderr
