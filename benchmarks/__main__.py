@@ -15,7 +15,8 @@ from benchmarks import Row
 from kurve import __version__
 
 MODULES = (
-    "passk", "compare", "adaptive", "import", "tracking", "grading", "sampling", "scoring", "overlap", "training",
+    "passk", "compare", "adaptive", "import", "tracking", "page",
+    "grading", "sampling", "scoring", "overlap", "training",
 )  # fmt: skip
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 COLUMNS = ("what", "measured", "goal", "met", "how")

@@ -1,4 +1,4 @@
-"""Logging a 1,024-point curve to an MLflow server on loopback, and a trace a problem, against one call for each."""
+"""Logging to an MLflow server on loopback: a curve and traces against a call for each; what a spool costs."""
 
 import os
 import tempfile
@@ -14,6 +14,7 @@ from mlflow.entities import Metric
 from benchmarks import Row
 from kurve.tracking import report_points
 from mlflow_plugins.kurve.reports import CURVE_POINTS
+from mlflow_plugins.kurve.spool.store import SpoolingRestStore, build_store
 from mlflow_plugins.kurve.tracker import MlflowTracker
 from tests.mlflow_plugins.measured import measured
 from tests.mlflow_plugins.servers import Server
@@ -23,7 +24,7 @@ NUM_POINTS = 1024
 
 
 def run(quick: bool = False) -> list[Row]:
-    """Both rows; `log_metric` is timed on some of the points and scaled."""
+    """All rows; `log_metric` is timed on some of the points and scaled."""
     timed, repeats = (64, 1) if quick else (256, 3)
     with _server() as server:
         tracker = MlflowTracker(uri=server.uri, experiment="bench")
@@ -32,6 +33,7 @@ def run(quick: bool = False) -> list[Row]:
         single = _log_metric_seconds(client, tracker, timed) * NUM_POINTS / timed
         batch = _best(repeats, lambda: _log_batch_seconds(client, tracker))
         ours = _best(repeats, lambda: _report_seconds(server.uri, server.folder))
+        spooled, delivered = _spooled_seconds(server.uri, tracker.run_id, timed)
         traces = [_traces_row(server.uri, number, timed=8 if quick else 50) for number in (256, 500)]
     natively = len([p for p in report_points(report(NUM_POINTS), per_curve=CURVE_POINTS)[0] if p.step])
     baseline = f"{single:.2f} s for {NUM_POINTS} log_metric calls ({timed} timed, scaled)"
@@ -48,6 +50,13 @@ def run(quick: bool = False) -> list[Row]:
             ratio=single / batch,
             goal=None,
             detail=f"{baseline} / {batch:.3f} s for the same {NUM_POINTS} points; like for like, no file, no band",
+        ),
+        Row(
+            name="a log_metric call with a spool, against one without",
+            ratio=single / NUM_POINTS / (spooled / timed),
+            goal=2.0,
+            detail=f"{1000 * single / NUM_POINTS:.1f} ms / {1000 * spooled / timed:.2f} ms a call, on disk when it "
+            f"returns; all {timed} at the server after {delivered:.2f} s",
         ),
         *traces,
     ]
@@ -105,6 +114,21 @@ def _log_metric_seconds(client: MlflowClient, tracker: MlflowTracker, count: int
     for k in range(1, count + 1):
         client.log_metric(tracker.run_id, "bench/single", k / NUM_POINTS, step=k)
     return time.perf_counter() - started
+
+
+def _spooled_seconds(uri: str, run_id: str, count: int) -> tuple[float, float]:
+    """Seconds of so many calls with a spool, and until the server has all of them."""
+    with tempfile.TemporaryDirectory(prefix="kurve-bench-") as folder:
+        store = build_store(Path(folder), uri)
+        assert isinstance(store, SpoolingRestStore)
+        started = time.perf_counter()
+        for k in range(1, count + 1):
+            store.log_metric(run_id, Metric("bench/spooled", k / NUM_POINTS, time.time_ns() // 1_000_000, k))
+        called = time.perf_counter() - started
+        assert store.spool.flush(60)
+        delivered = time.perf_counter() - started
+        store.spool.finish()
+    return called, delivered
 
 
 def _log_batch_seconds(client: MlflowClient, tracker: MlflowTracker) -> float:

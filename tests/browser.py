@@ -25,11 +25,16 @@ ARGUMENTS = [
 ]
 
 
+def installed() -> str | None:
+    """Path of the machine's own Chromium; None if there is none."""
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """The machine's own Chromium."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    found = installed()
     if found is None:
         pytest.skip("no chromium on this machine")
     with playwright.sync_playwright() as p:

@@ -13,8 +13,9 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from kurve.cli import _named, register_resolvers
+from kurve.cli import _named
 from kurve.commands.build import opened
+from kurve.commands.resolvers import register_resolvers
 
 
 class Point(NamedTuple):
@@ -38,9 +39,10 @@ def points(line: str) -> list[Point]:
         first = compose(command, overrides=[values[0] for values in given.values()], return_hydra_config=True)
         if first.hydra.mode != RunMode.MULTIRUN and "-m" not in words:
             assert all(len(values) == 1 for values in given.values()), f"-m is missing: {line}"
-            return [_point(command, tuple(values[0] for values in given.values()))]
+            return [_point(first)]
         swept = _values([f"{key}={value}" for key, value in (first.hydra.sweeper.params or {}).items()])
-        return [_point(command, overrides) for overrides in itertools.product(*(swept | given).values())]
+        jobs = itertools.product(*(swept | given).values())
+        return [_point(compose(command, overrides=list(one), return_hydra_config=True)) for one in jobs]
 
 
 def composed(command: str, *overrides: str) -> DictConfig:
@@ -61,8 +63,7 @@ def _alternatives(override: Override) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
-def _point(command: str, overrides: tuple[str, ...]) -> Point:
-    cfg = compose(command, overrides=list(overrides), return_hydra_config=True)
+def _point(cfg: DictConfig) -> Point:
     choices = OmegaConf.to_container(cfg.hydra.runtime.choices)
     assert isinstance(choices, dict)
     with open_dict(cfg):

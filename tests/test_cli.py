@@ -3,6 +3,7 @@
 import pytest
 
 from kurve.cli import _named
+from kurve.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -23,3 +24,21 @@ from kurve.cli import _named
 )
 def test_fingerprints_stay_texts_also_where_they_look_like_numbers(command: str, word: str, read: str) -> None:
     assert _named(command, [word]) == [read]
+
+
+@pytest.mark.parametrize(
+    ("words", "read"),
+    [
+        (["status"], ["action='status'"]),
+        (["reconcile", "zoo"], ["action='reconcile'", "sweep_name='zoo'"]),
+        (["status", "2026", "paths.out=here"], ["action='status'", "sweep_name='2026'", "paths.out=here"]),
+        (["--help"], ["--help"]),
+    ],
+)
+def test_a_sweep_s_action_and_name_are_given_as_words(words: list[str], read: list[str]) -> None:
+    assert _named("sweep", words) == read
+
+
+def test_a_sweep_takes_no_third_word() -> None:
+    with pytest.raises(ConfigError, match="an action and the name of a sweep, got status a b"):
+        _named("sweep", ["status", "a", "b"])

@@ -43,10 +43,16 @@ def training_of(point: Point) -> dict[str, object]:
     return {**plain(point.cfg.training), **plain(point.cfg.algorithm.args)}
 
 
+def _need_launcher(group: str, option: str) -> None:
+    if (group, option) == ("cluster", "ray"):
+        pytest.importorskip("hydra_plugins.hydra_ray_launcher", reason="the extra `ray` is not installed")
+
+
 @pytest.mark.parametrize(
     ("group", "option"), [one for one in OPTIONS if one[0] not in (*OF_TRAINING, *OF_REVIEWS, *OF_PROMOTING)]
 )
 def test_evaluate_composes_with_every_option(group: str, option: str) -> None:
+    _need_launcher(group, option)
     overrides = {"model": "local", "benchmark": "gsm8k", group: option}
     if overrides["model"] == "local":
         overrides["model.path"] = "anywhere"
@@ -60,6 +66,7 @@ def test_evaluate_composes_with_every_option(group: str, option: str) -> None:
     ("group", "option"), [one for one in OPTIONS if one[0] not in (*NOT_OF_TRAINING, *OF_REVIEWS, *OF_PROMOTING)]
 )
 def test_train_composes_with_every_option(group: str, option: str) -> None:
+    _need_launcher(group, option)
     overrides = {"algorithm": "grpo", "benchmark": "gsm8k", "model.path": "anywhere", group: option}
     if group == "model" and option != "local":
         del overrides["model.path"]

@@ -1,38 +1,16 @@
 """The wheel holds the tree, and nothing else is needed for its light parts."""
 
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from tests.wheel import REPOSITORY, build_wheel
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy so that the checkout stays clean."""
-    source = tmp_path_factory.mktemp("source")
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in listed.stdout.splitlines():
-        if (REPOSITORY / name).is_file():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((REPOSITORY / name).read_bytes())
-    out = tmp_path_factory.mktemp("dist")
-    subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(source)],
-        capture_output=True,
-        check=True,
-    )
-    [path] = out.glob("*.whl")
-    return path
+    return build_wheel(tmp_path_factory.mktemp("build"))
 
 
 def test_the_wheel_holds_every_module_and_every_config(wheel: Path) -> None:
@@ -45,6 +23,7 @@ def test_the_wheel_holds_every_module_and_every_config(wheel: Path) -> None:
             ("mlflow_plugins/kurve/compare/page", "mlflow_plugins/kurve/compare/page/", "*.*"),
             ("conf", "kurve/conf/", "**/*.yaml"),
             ("mlflow_plugins", "mlflow_plugins/", "**/*.py"),
+            ("src/hydra_plugins", "hydra_plugins/", "**/*.py"),
         )
         for path in (REPOSITORY / source).glob(pattern)
         if "local" not in path.relative_to(REPOSITORY / source).parts[:1]

@@ -9,6 +9,7 @@ from typing import Any
 
 from kurve.training_record import TrainingRecord, read
 from tests.conftest import command_environment, command_line
+from tests.here import run_here
 from tests.samplers.tiny import make_tiny_model
 
 SFT = (
@@ -51,6 +52,11 @@ def run(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProce
         timeout=LONG,
         check=False,
     )
+
+
+def here(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """As `run`, in this process: for what trains nothing."""
+    return run_here(folder, command_line(arguments)[3:], environment(folder))
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:

@@ -12,6 +12,7 @@ from mlflow.server import app as stock
 
 from mlflow_plugins.kurve.compare.routes import blueprint
 from mlflow_plugins.kurve.guard import protect
+from mlflow_plugins.kurve.link import offer
 
 
 def create_app() -> Any:
@@ -36,7 +37,8 @@ def create_auth_app() -> Any:
 
 
 def _register(app: Flask) -> None:
-    """The page, once however often the server calls the factory, and the guard."""
+    """The page, once however often the server calls the factory, the guard, and the link if it is asked for."""
     if "kurve" not in app.blueprints:
         app.register_blueprint(blueprint())
     protect(app)
+    offer(app)

@@ -24,11 +24,13 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import URL, make_url
 
 from kurve.errors import RejectedError, TrackingError
+from mlflow_plugins.kurve.spool import is_away
 
 LOCK_TIMEOUT = 120  # seconds; what is done under the lock takes well under one
 
 BACKGROUND_TIMEOUT = 20  # seconds for a request of a thread that tries again by itself
 
+_FILLING = int.from_bytes(b"kurve")  # in PostgreSQL a lock is a number that its users agree on
 _ARTIFACT_STORES = ("botocore", "boto3", "google", "azure")  # their clients are not installed everywhere
 # MLflow prints a link of its own to stdout when a run ends, and a bar for every file.
 _SILENCE = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "1", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
@@ -82,18 +84,28 @@ def resolve(uri: str | None, folder: Path) -> Address:
     return Address(given, given, "other", None)
 
 
-def connect(address: Address, timeout: int) -> MlflowClient:
+def connect(address: Address, timeout: int, *, may_spool: bool = False) -> MlflowClient:
     """A client of a destination that answers within about `timeout` seconds.
 
     MLflow itself tries a database ten times (over 100 s), so that one is opened by hand first.
 
+    Args:
+        address: where to.
+        timeout: seconds.
+        may_spool: a server that cannot be reached will do, if what is logged is spooled.
+
     Raises:
         whatever `errors_of` translates.
     """
-    if address.kind in ("sqlite", "database"):
-        _open_once(address, timeout)
-    client = MlflowClient(tracking_uri=address.uri, registry_uri=address.uri)
-    client.search_experiments(max_results=1)
+    with ExitStack() as stack:
+        if address.kind in ("sqlite", "database"):
+            stack.enter_context(_opened(address, timeout))
+        client = MlflowClient(tracking_uri=address.uri, registry_uri=address.uri)
+        try:
+            client.search_experiments(max_results=1)
+        except MlflowException:
+            if not (may_spool and is_away(address.uri)):
+                raise
     return client
 
 
@@ -188,7 +200,12 @@ def _sqlite_file(path: Path, query: str) -> Address:
     return Address(whole, whole, "sqlite", path.absolute().parent / "mlartifacts")
 
 
-def _open_once(address: Address, timeout: int) -> None:
+@contextmanager
+def _opened(address: Address, timeout: int) -> Iterator[None]:
+    """A connection of our own to a database; only one of kurve's, on whatever machine, to an empty PostgreSQL.
+
+    MLflow makes the tables when it first connects, and several that do so at once fail each other.
+    """
     url: URL = make_url(address.uri)
     if address.kind == "sqlite":
         path = Path(str(url.database))
@@ -200,7 +217,13 @@ def _open_once(address: Address, timeout: int) -> None:
     engine = sqlalchemy.create_engine(url, connect_args=arguments, poolclass=sqlalchemy.pool.NullPool)
     try:
         with engine.connect() as connection:
-            sqlalchemy.inspect(connection).has_table("alembic_version")
+            has_tables = sqlalchemy.inspect(connection).has_table("alembic_version")
+            connection.rollback()
+            if url.drivername.startswith("postgresql") and not has_tables:
+                # Until the end of the transaction, which a pool of connections in between keeps to one of them.
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_FILLING})")
+            yield
     finally:
         engine.dispose()
 

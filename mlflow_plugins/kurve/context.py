@@ -13,15 +13,17 @@ MAX_TAG = 8000  # characters; MLflow cuts longer values without a mark
 ENVIRONMENT_TAGS = {
     "KURVE_STUDY_ID": "kurve.study",
     "KURVE_SWEEP_ID": "kurve.sweep",
+    "KURVE_SWEEP_JOB": "kurve.sweep.job",
     "KURVE_STAGE": "kurve.stage",
     "KURVE_KIND": "kurve.kind",
     "KURVE_BASE_RUN_ID": "kurve.base_run_id",
 }
 
-_SECRET = re.compile(
-    r"(?:^|[._+~/])(?:\w*(?:api_?key|password|passwd|secret|secret_key|access_key)|(?:auth|access|hf)_token|token)$",
-    re.IGNORECASE,
-)
+# As `kurve.commands.provenance` blots settings out; that module is too heavy to be imported here.
+_NAME = r"[\w-]*(?:api_?key|access_key|private_key|token|password|passwd|secret|credentials?)"
+_SECRET = re.compile(rf"{_NAME}$", re.IGNORECASE)
+_INSIDE = re.compile(rf"({_NAME}['\"]?\s*:\s*)('[^']*'|\"[^\"]*\"|[^,}}\]\s]+)", re.IGNORECASE)  # of {api_key: ...}
+_PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s/@]+@")  # of an address
 
 
 class KurveRunContext:
@@ -38,7 +40,7 @@ class KurveRunContext:
     def tags(self) -> dict[str, str]:
         """`kurve.study`, `kurve.sweep`, ... from the environment; `hydra.job.*` and `hydra.choice.<group>`.
 
-        Values of overrides that look like credentials are masked.
+        Values of overrides whose names say that they are secret are masked, and passwords in addresses.
         """
         found = {tag: os.environ[name] for name, tag in ENVIRONMENT_TAGS.items() if os.environ.get(name)}
         return {name: value[:MAX_TAG] for name, value in (found | _hydra_tags()).items()}
@@ -68,5 +70,7 @@ def _is_missing(node: object, name: str) -> bool:
 
 
 def _masked(override: str) -> str:
-    key, separator, _ = override.partition("=")
-    return f"{key}=***" if separator and _SECRET.search(key) else override
+    key, separator, value = override.partition("=")
+    if separator and _SECRET.search(key):
+        return f"{key}=***"
+    return f"{key}{separator}" + _PASSWORD.sub(r"\1***@", _INSIDE.sub(r"\1***", value))

@@ -10,7 +10,8 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import quote
@@ -24,11 +25,12 @@ from mlflow.models.utils import get_external_mlflow_model_spec
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_IS_EXTERNAL, MLFLOW_MODEL_VERSIONS
 
-from kurve.errors import TrackingError
+from kurve.errors import NotKeptError, TrackingError
 from kurve.promotion import RegisteredVersion
 from kurve.tracking import ModelInfo, ModelVersion
 from mlflow_plugins.kurve.connection import Address, connect, resolve, talking
 from mlflow_plugins.kurve.fields import MAX_NAME, MAX_TAG, clipped, markdown, names, text
+from mlflow_plugins.kurve.spool import is_away, is_provisional, server_id
 from mlflow_plugins.kurve.versions import (
     EVALUATIONS_TAG,
     SEPARATOR,
@@ -84,6 +86,7 @@ class MlflowRegistry:
         name = model_name(model.name)
         client = self._client()
         with self._talking(f"register the model {name!r}"):
+            model = _with_server_ids(client, model)
             runs = _runs(client, name, model)
             version = _find(client, name, model) or self._create(client, name, model, runs)
             _complete(client, version, model, runs)
@@ -148,14 +151,18 @@ class MlflowRegistry:
             self._place = resolve(self._uri, self._folder)
         return self._place
 
-    def _talking(self, action: str) -> AbstractContextManager[None]:
-        return talking(self._address(), action, timeout=self._timeout, retries=self._retries)
+    @contextmanager
+    def _talking(self, action: str) -> Iterator[None]:
+        address = self._address()
+        with _not_kept(address, action), talking(address, action, timeout=self._timeout, retries=self._retries):
+            yield
 
     def _client(self) -> MlflowClient:
         """The client, connected with one short request the first time."""
         if self._connected is None:
             address = self._address()
-            with talking(address, "reach MLflow", timeout=self._check_timeout, retries=0, ask_user=False):
+            reaching = talking(address, "reach MLflow", timeout=self._check_timeout, retries=0, ask_user=False)
+            with _not_kept(address, "reach the model registry"), reaching:
                 self._connected = connect(address, self._check_timeout)
         return self._connected
 
@@ -170,6 +177,33 @@ def model_name(name: str) -> str:
     if not valid:
         raise TrackingError(f"a registered model cannot be named {name!r}; give a name with letters or digits")
     return valid
+
+
+@contextmanager
+def _not_kept(address: Address, action: str) -> Iterator[None]:
+    """Say what a spool does not do, where everything else goes there."""
+    try:
+        yield
+    except TrackingError as error:
+        if is_away(address.uri):
+            raise NotKeptError(
+                f"cannot {action}: {address.shown} cannot be reached, and a model registry is not spooled; do it again "
+                "when the server is back"
+            ) from error
+        raise
+
+
+def _with_server_ids(client: MlflowClient, model: ModelInfo) -> ModelInfo:
+    """The model with the ids that the server gave runs which began in a spool; the registry is not asked through it."""
+    given = {run_id: server_id(run_id) for run_id in (model.run_id, *model.evaluations)}
+    for run_id in given:
+        if run_id and is_provisional(run_id):
+            raise NotKeptError(
+                f"the run {run_id} of the model {model.name!r} is still in the spool; send it with `kurve sync`, then "
+                "register the model"
+            )
+    evaluations = tuple(given[run_id] for run_id in model.evaluations)
+    return replace(model, run_id=given[model.run_id], evaluations=evaluations)
 
 
 def _runs(client: MlflowClient, name: str, model: ModelInfo) -> dict[str, Run]:

@@ -12,6 +12,7 @@ from kurve.types import Report
 from mlflow_plugins.kurve import describe
 from mlflow_plugins.kurve.fields import names
 from mlflow_plugins.kurve.images import is_image, send_images
+from mlflow_plugins.kurve.spool import is_away
 from mlflow_plugins.kurve.views import Charts, save_view, view_url
 
 CURVE_POINTS = 320  # as many as MLflow's charts ask for; with more they leave out k = 2, 3, 4
@@ -45,9 +46,10 @@ def send_report(client: MlflowClient, run_id: str, report: Report, files: Sequen
     tags = describe.report_tags(report, files, skipped, str(run.data.tags.get(describe.NOTE_TAG, "")))
     client.log_batch(run_id, tags=describe.run_tags(tags), synchronous=True)
     bars = [f"{benchmark}/{DELTA_SE}", *describe.bars(benchmark, name.values())]
-    if saved_view:
-        save_view(client, run.info.experiment_id, Charts(benchmark, bars, images))
-    _note_experiment(client, run.info.experiment_id, saved_view=saved_view)
+    if not is_away(client.tracking_uri):  # a spool keeps what belongs to runs, and no tag of an experiment
+        if saved_view:
+            save_view(client, run.info.experiment_id, Charts(benchmark, bars, images))
+        _note_experiment(client, run.info.experiment_id, saved_view=saved_view)
     return Sent(run, skipped)
 
 

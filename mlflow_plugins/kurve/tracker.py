@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -28,6 +29,7 @@ from mlflow_plugins.kurve.images import is_image, send_images
 from mlflow_plugins.kurve.points import send_points
 from mlflow_plugins.kurve.registry import MlflowRegistry
 from mlflow_plugins.kurve.reports import send_report, send_tags
+from mlflow_plugins.kurve.spool import is_away, is_provisional, server_id, spool_root, where_kept
 from mlflow_plugins.kurve.traces import SETTINGS, Destination, are_wanted, send_traces
 from mlflow_plugins.kurve.views import view_url
 
@@ -92,7 +94,7 @@ class MlflowTracker:
         self._settings_are_made = False  # the environment says how patient requests are
 
     def check(self) -> None:
-        """Reach the server within about `check_timeout` seconds and get or make the experiment.
+        """Reach the server within about `check_timeout` seconds, unless there is a spool, and open the experiment.
 
         Raises:
             TrackingError: it cannot be reached, refuses the user, or the experiment was deleted.
@@ -131,7 +133,7 @@ class MlflowTracker:
         if sent.skipped:
             _log.warning("not logged, since not finite: %s", ", ".join(sent.skipped))
         if are_wanted(self._traces, report):
-            send_traces(self._traced(), sent.run, report)
+            self._trace(sent.run, report)
 
     def log_points(self, points: Sequence[TimedPoint]) -> None:
         """Log numbers with their own time; see `Tracker.log_points`."""
@@ -261,21 +263,22 @@ class MlflowTracker:
 
     @property
     def url(self) -> str:
-        """The run's page; for a database, where `mlflow server` shows it. Empty before `start`."""
-        if not self._run_id:
+        """The run's page; for a database, where `mlflow server` shows it. Empty before `start` and in the spool."""
+        if not self._run_id or is_provisional(self._run_id):
             return ""
-        return f"{self._address().browser}/#/experiments/{self._experiment_id}/runs/{self._run_id}"
+        experiment, run_id = server_id(self._experiment_id), server_id(self._run_id)
+        return f"{self._address().browser}/#/experiments/{experiment}/runs/{run_id}"
 
     @property
     def view_url(self) -> str:
         """The experiment's chart view with a log axis; empty before `check` or `start`."""
-        return view_url(self._address().browser, self._experiment_id) if self._experiment_id else ""
+        return view_url(self._address().browser, server_id(self._experiment_id)) if self._experiment_id else ""
 
     @property
     def hint(self) -> str:
         """How to look at the run and at the curves of all runs."""
-        if not self._run_id:
-            return ""
+        if not self._run_id or is_provisional(self._run_id):
+            return where_kept(self._address().uri, self._run_id)
         command = self._address().server_command
         first = f"Start the pages with `make serve` or `{command}`, then open the run. " if command else ""
         return f"{first}Curves of all runs: {self.view_url}" if self._saved_view and self._has_curves else first.strip()
@@ -288,9 +291,19 @@ class MlflowTracker:
     def _talking(self, action: str) -> AbstractContextManager[None]:
         return talking(self._address(), action, timeout=self._timeout, retries=self._retries)
 
-    def _traced(self) -> Destination:
-        address = self._address()
-        return Destination(address.uri, lambda: self._talking("send traces"), address.kind == "http")
+    def _trace(self, run: Run, report: Report) -> None:
+        """Send traces. No spool keeps them: with one, a server that is away costs them, and not the run."""
+        address, run_id = self._address(), str(run.info.run_id)
+        spools = spool_root() is not None
+        turn = partial(self._talking, "send traces")
+        try:
+            if is_away(address.uri) or is_provisional(run_id):
+                raise TrackingError(f"{address.shown} is away")
+            send_traces(Destination(address.uri, turn, address.kind == "http" and not spools), run, report)
+        except TrackingError as error:
+            if not spools:
+                raise
+            _log.warning("no traces of the problems, which a spool does not keep: %s", error)
 
     def _client(self) -> MlflowClient:
         """The client, connected with one short request the first time."""
@@ -298,7 +311,7 @@ class MlflowTracker:
             address = self._address()
             ask = self._settings_are_made
             with talking(address, "reach MLflow", timeout=self._check_timeout, retries=0, ask_user=ask):
-                self._connected = connect(address, self._check_timeout)
+                self._connected = connect(address, self._check_timeout, may_spool=True)
         return self._connected
 
     def _open(self) -> MlflowClient:

@@ -7,19 +7,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from importlib import import_module
+from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kurve import __version__
 from kurve.errors import ConfigError, KurveError
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
 COMMANDS = {
-    "study": "train, evaluate and compare models as one study; what is finished is not done again",
+    "study": "train, evaluate, compare and promote models as one study; what is finished is not done again",
     "evaluate": "sample a model, verify every sample, report pass@k for every k (the daily command)",
     "sample": "draw and store samples only",
     "verify": "judge stored samples, with this or another verifier; no model is needed",
@@ -31,7 +27,8 @@ COMMANDS = {
     "figure": "draw a figure of the study from stored runs (kurve figure curves runs=...), with the numbers in it",
     "import": "bring samples or verdicts of other tools (lm-eval, lighteval, Inspect, ...) into a store and a run",
     "promote": "give a registered model's version an alias such as champion, if it passes a gate",
-    "sync": "send what trainings could not send while their tracking server was away",
+    "sync": "send what could not be sent while the tracking server was away",
+    "sweep": "how the jobs of a sweep (-m) fare; closes those whose process is gone",
     "merge": "make one sample store of several shards or seeds",
     "list": "show what can be chosen (kurve list benchmark) and what is stored (kurve list samples)",
 }
@@ -115,6 +112,8 @@ def _named(command: str, arguments: Sequence[str]) -> list[str]:
     arguments = [word if whole and word.startswith(whole) else _with_fingerprints(word) for word in arguments]
     if command == "figure" and arguments and "=" not in arguments[0] and not arguments[0].startswith("-"):
         arguments = [f"figure={arguments[0]}", *arguments[1:]]
+    if command == "sweep":
+        return _sweep_words(arguments)
     if command == "promote":
         arguments = [_PROMOTE_WORDS.get(word) or re.sub("^model=", "registered_model=", word) for word in arguments]
     if command in _REFERENCES:
@@ -126,6 +125,15 @@ def _named(command: str, arguments: Sequence[str]) -> list[str]:
     if "=" in first and not Path(first).is_dir():
         return list(arguments)
     return [_quoted(f"folder={first}"), *rest]
+
+
+def _sweep_words(arguments: Sequence[str]) -> list[str]:
+    """`status <name>` as the overrides that it means."""
+    words = list(takewhile(lambda word: "=" not in word and not word.startswith("-"), arguments))
+    if len(words) > 2:
+        raise ConfigError(f"kurve sweep takes an action and the name of a sweep, got {' '.join(words)}")
+    named = [_quoted(f"{key}={word}") for key, word in zip(("action", "sweep_name"), words, strict=False)]
+    return [*named, *arguments[len(words) :]]
 
 
 def _with_fingerprints(word: str) -> str:
@@ -151,27 +159,19 @@ def _run_hydra(command: str, arguments: Sequence[str]) -> int:
     Hydra swallows exceptions and exits with 1 unless HYDRA_FULL_ERROR is set, so it is set here.
     """
     import hydra
-    from hydra.core.hydra_config import HydraConfig
+    from hydra.core.plugins import Plugins
     from hydra.errors import HydraException
-    from hydra.types import RunMode
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
     from kurve.commands.build import opened
+    from kurve.commands.job import Job
 
-    register_resolvers()
-    entry: Callable[[DictConfig], None] = import_module(f"kurve.commands.{command}").main
-    failures: list[KurveError | KeyboardInterrupt] = []
+    job = Job(command)
+    plugins = Plugins.instance()  # which runs the modules of plugins anew, so it comes before the import
+    from hydra_plugins.kurve.sweeper import ResumableSweeper
 
-    def task(cfg: "DictConfig") -> None:
-        try:
-            _run_command(entry, cfg, command)
-        except (KurveError, KeyboardInterrupt) as error:
-            # Hydra prints a line of its own for an exception that leaves a job; only a sweep needs it.
-            if HydraConfig.get().mode != RunMode.RUN:
-                raise
-            failures.append(error)
-
+    plugins.register(ResumableSweeper)  # Hydra does not find the plugins of every editable installation
     asked_for_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
     given = _with_choices_for_help(command, arguments)
@@ -180,7 +180,7 @@ def _run_hydra(command: str, arguments: Sequence[str]) -> int:
         ["kurve", *_flags_first([opened(word) if command == "train" else word for word in given])],
     )
     try:
-        hydra.main(version_base="1.3", config_path="pkg://kurve.conf", config_name=command)(task)()
+        hydra.main(version_base="1.3", config_path="pkg://kurve.conf", config_name=command)(job)()
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         if asked_for_trace:
             raise
@@ -200,37 +200,9 @@ def _run_hydra(command: str, arguments: Sequence[str]) -> int:
         sys.argv = argv
         if not asked_for_trace:
             os.environ.pop("HYDRA_FULL_ERROR", None)
-    if failures:
-        raise failures[0]
+    if job.failures:
+        raise job.failures[0]
     return 0
-
-
-def _run_command(entry: "Callable[[DictConfig], None]", cfg: "DictConfig", command: str) -> None:
-    """Run the command on settings that are all given; what OmegaConf finds open is the user's to fill in."""
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        for name, path in cfg.paths.items():
-            if not isinstance(path, str):
-                raise ConfigError(f"paths.{name} must be a folder, got {path}".replace("None", "null"))
-        entry(cfg)
-    except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None)
-        if key == "samples":
-            raise ConfigError(
-                f"kurve {command} needs samples=<folder or fingerprint>; kurve list samples shows what is stored"
-            ) from error
-        if command == "import" and key == "path":
-            raise ConfigError("kurve import needs path=<file, folder or pattern>, several with commas") from error
-        if command == "compare" and key in ("base", "tuned"):
-            raise ConfigError(
-                f"kurve compare needs {key}=<model>: a counts file, a sample store, a run id or models:/<name>@<alias>"
-            ) from error
-        if command == "promote" and key in ("registered_model", "version"):
-            raise ConfigError(
-                "kurve promote needs model=<name of a registered model> version=<its number>, as MLflow shows them"
-            ) from error
-        raise ConfigError(f"{key or 'the config'} is not set: {error.msg or error}") from error
 
 
 def _flags_first(arguments: Sequence[str]) -> list[str]:
@@ -253,23 +225,6 @@ def _with_choices_for_help(command: str, arguments: Sequence[str]) -> list[str]:
     return [*arguments, *missing]
 
 
-def register_resolvers() -> None:
-    """Make `${kurve.absolute:path}` and `${kurve.run_id:}` known to OmegaConf; safe to repeat."""
-    import secrets
-
-    from omegaconf import OmegaConf
-
-    def absolute(path: str) -> str:
-        return str(Path(path).expanduser().absolute())
-
-    def run_id() -> str:
-        rank = os.environ.get("RANK", "0")  # of several processes that train together, each logs into its own folder
-        return secrets.token_hex(3) + (f"-process{rank}" if rank != "0" else "")
-
-    OmegaConf.register_new_resolver("kurve.absolute", absolute, replace=True)
-    OmegaConf.register_new_resolver("kurve.run_id", run_id, replace=True, use_cache=True)
-
-
 def _explain(error: Exception, command: str) -> str:
     """Hydra's message with the nearest valid name, without its internals."""
     cause = error.__cause__
@@ -277,6 +232,9 @@ def _explain(error: Exception, command: str) -> str:
     if cause is not None and type(cause).__module__.startswith("omegaconf") and str(cause) not in text:
         text = f"{text}\n{cause}"
     text = re.sub(r"\n\s*object_type=.*", "", text)
+    if launcher := re.search(r"(?:find|load) 'hydra/launcher/(\w+)'", text):
+        extra = "ray" if launcher[1] == "ray" else "sweep"
+        return f"{launcher[1]}, which starts the jobs of this cluster, is not installed: pip install 'kurve[{extra}]'"
     wanted = re.search(r"Could not (?:find|load) '[\w./ ]*?([\w.-]+)'", text)
     options = re.search(r"Available options in '[^']*':\s*(.*)", text, re.DOTALL)
     if wanted and options:

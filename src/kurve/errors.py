@@ -7,10 +7,12 @@ KurveError
     SamplingError    an engine or a server failed
     TrainingError    a model cannot be loaded, trained or saved
     StudyError       a stage of a study failed, or its record cannot be used
+    SweepError       jobs of a sweep failed, or its record cannot be used
     VerifierError    the verifier cannot be started or keeps failing
     MetricError      the counts do not allow the measurement that was asked for
     TrackingError    the tracking server cannot be reached or refused
         RejectedError  what was sent will be refused again, however often it is sent
+        NotKeptError   the server is away, and this is not kept to be sent later as the rest is
     GateError        a gate does not let a model version pass
         EvidenceError  since the data allow both, or are not there
 
@@ -49,6 +51,10 @@ class StudyError(KurveError):
     """A stage of a study failed, or the study's record cannot be used."""
 
 
+class SweepError(KurveError):
+    """Jobs of a sweep failed, or the sweep's record cannot be used."""
+
+
 class VerifierError(KurveError):
     """The verifier cannot be started or keeps failing."""
 
@@ -63,6 +69,10 @@ class TrackingError(KurveError):
 
 class RejectedError(TrackingError):
     """The tracking server will refuse what was sent however often it is sent."""
+
+
+class NotKeptError(TrackingError):
+    """The tracking server is away, and this is not kept to be sent later, as everything else is."""
 
 
 class GateError(KurveError):

@@ -5,6 +5,7 @@
         study.lock        held while it runs
         logs/<stage>.log  what the stage's command printed
         comparison/       what changed between base and the others
+        promotions.json   what gates decided of the trained models, their reports in gate/
 
 An override may name what an earlier stage made: `{base}` is its folder, `{base.run_id}` a fact or path by its name. So
 the overrides say which stages a stage needs. A stage is finished when its command ended well with these very overrides

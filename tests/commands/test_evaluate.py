@@ -65,32 +65,32 @@ def test_an_evaluation_ends_with_its_numbers_and_where_to_look(kurve: RunKurve, 
 
 
 @pytest.mark.usefixtures("problems")
-def test_a_second_start_draws_nothing_and_finds_its_run(kurve: RunKurve, tmp_path: Path) -> None:
-    first = kurve("evaluate", *BASE, "num_samples=8")
+def test_a_second_start_draws_nothing_and_finds_its_run(kurve_here: RunKurve, tmp_path: Path) -> None:
+    first = kurve_here("evaluate", *BASE, "num_samples=8")
     assert first.returncode == 0, first.stderr
-    second = kurve("evaluate", *BASE, "num_samples=8", "sampler.fail_after=0")
+    second = kurve_here("evaluate", *BASE, "num_samples=8", "sampler.fail_after=0")
     assert second.returncode == 0, second.stderr
     assert "logged before" in second.stdout
     assert len(stored(tmp_path)) == 32
 
 
 @pytest.mark.usefixtures("problems")
-def test_growing_n_draws_only_what_is_missing(kurve: RunKurve, tmp_path: Path) -> None:
-    assert kurve("sample", *BASE, "num_samples=8").returncode == 0
-    grown = kurve("sample", *BASE, "num_samples=12")
+def test_growing_n_draws_only_what_is_missing(kurve_here: RunKurve, tmp_path: Path) -> None:
+    assert kurve_here("sample", *BASE, "num_samples=8").returncode == 0
+    grown = kurve_here("sample", *BASE, "num_samples=12")
     assert grown.returncode == 0, grown.stderr
     assert "16/16" in grown.stderr
     assert len(stored(tmp_path)) == len(set(stored(tmp_path))) == 48
 
 
 @pytest.mark.usefixtures("problems")
-def test_a_failing_engine_keeps_its_samples_and_the_next_start_goes_on(kurve: RunKurve, tmp_path: Path) -> None:
-    failed = kurve("evaluate", *BASE, "num_samples=8", "sampler.fail_after=5", "tracker=dir")
+def test_a_failing_engine_keeps_its_samples_and_the_next_start_goes_on(kurve_here: RunKurve, tmp_path: Path) -> None:
+    failed = kurve_here("evaluate", *BASE, "num_samples=8", "sampler.fail_after=5", "tracker=dir")
     assert failed.returncode == 2
     assert "stops after 5 samples" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert len(stored(tmp_path)) == 5
-    assert kurve("evaluate", *BASE, "num_samples=8", "tracker=dir").returncode == 0
+    assert kurve_here("evaluate", *BASE, "num_samples=8", "tracker=dir").returncode == 0
     assert len(stored(tmp_path)) == len(set(stored(tmp_path))) == 32
 
 
@@ -118,10 +118,10 @@ def test_kill_9_at_any_moment_loses_no_stored_sample_and_doubles_none(tmp_path: 
 
 
 @pytest.mark.usefixtures("problems")
-def test_the_same_samples_are_drawn_whatever_the_interruption(kurve: RunKurve, tmp_path: Path) -> None:
-    kurve("sample", *BASE, "num_samples=6", "sampler.fail_after=7")
-    kurve("sample", *BASE, "num_samples=6")
-    kurve("sample", *BASE, "num_samples=6", f"paths.out={tmp_path / 'straight'}")
+def test_the_same_samples_are_drawn_whatever_the_interruption(kurve_here: RunKurve, tmp_path: Path) -> None:
+    kurve_here("sample", *BASE, "num_samples=6", "sampler.fail_after=7")
+    kurve_here("sample", *BASE, "num_samples=6")
+    kurve_here("sample", *BASE, "num_samples=6", f"paths.out={tmp_path / 'straight'}")
     texts = [
         sorted((s.problem_id, s.index, s.text) for s in _all_samples(tmp_path / out)) for out in ("outputs", "straight")
     ]
@@ -161,17 +161,17 @@ def test_ctrl_c_exits_130_and_the_samples_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("problems")
-def test_stored_samples_are_verified_and_reported_without_the_model(kurve: RunKurve, tmp_path: Path) -> None:
-    assert kurve("sample", *BASE, "num_samples=8").returncode == 0
+def test_stored_samples_are_verified_and_reported_without_the_model(kurve_here: RunKurve, tmp_path: Path) -> None:
+    assert kurve_here("sample", *BASE, "num_samples=8").returncode == 0
     [spec] = tmp_path.glob("outputs/samples/*/spec.json")
     fingerprint = spec.parent.name
-    verified = kurve("verify", f"samples={fingerprint}")
+    verified = kurve_here("verify", f"samples={fingerprint}")
     assert verified.returncode == 0, verified.stderr
     assert "correct" in verified.stdout
-    reported = kurve("report", f"samples={fingerprint[:6]}", "tracker=dir")
+    reported = kurve_here("report", f"samples={fingerprint[:6]}", "tracker=dir")
     assert reported.returncode == 0, reported.stderr
     assert "pass@8" in reported.stdout
-    smaller = kurve("report", f"samples={spec.parent}", "num_samples=4", "tracker=dir")
+    smaller = kurve_here("report", f"samples={spec.parent}", "num_samples=4", "tracker=dir")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     far = subprocess.run(
@@ -189,13 +189,13 @@ def test_stored_samples_are_verified_and_reported_without_the_model(kurve: RunKu
 
 
 @pytest.mark.usefixtures("problems")
-def test_a_report_covers_all_stored_problems_whatever_was_drawn_last(kurve: RunKurve, tmp_path: Path) -> None:
-    assert kurve("sample", *BASE, "num_samples=4").returncode == 0
-    assert kurve("sample", *BASE, "num_samples=2", "benchmark.limit=1").returncode == 0
+def test_a_report_covers_all_stored_problems_whatever_was_drawn_last(kurve_here: RunKurve, tmp_path: Path) -> None:
+    assert kurve_here("sample", *BASE, "num_samples=4").returncode == 0
+    assert kurve_here("sample", *BASE, "num_samples=2", "benchmark.limit=1").returncode == 0
     [spec] = tmp_path.glob("outputs/samples/*/spec.json")
-    assert kurve("report", f"samples={spec.parent}", "tracker=none").returncode == 0
+    assert kurve_here("report", f"samples={spec.parent}", "tracker=none").returncode == 0
     assert [row["n"] for row in counts(tmp_path)] == [4] * 4
-    assert kurve("report", f"samples={spec.parent}", "tracker=none", "limit=2").returncode == 0
+    assert kurve_here("report", f"samples={spec.parent}", "tracker=none", "limit=2").returncode == 0
     assert len(counts(tmp_path)) == 2
 
 
@@ -223,28 +223,28 @@ def test_a_full_disk_is_said_in_words_and_what_was_stored_stays(kurve: RunKurve,
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("problems")
-def test_two_seeds_merge_into_one_store_that_reports(kurve: RunKurve, tmp_path: Path) -> None:
+def test_two_seeds_merge_into_one_store_that_reports(kurve_here: RunKurve, tmp_path: Path) -> None:
     for seed in (0, 1):
-        assert kurve("sample", *BASE, "num_samples=4", f"seed={seed}").returncode == 0
+        assert kurve_here("sample", *BASE, "num_samples=4", f"seed={seed}").returncode == 0
     names = sorted(path.parent.name for path in tmp_path.glob("outputs/samples/*/spec.json"))
-    merged = kurve("merge", f"samples=[{','.join(names)}]")
+    merged = kurve_here("merge", f"samples=[{','.join(names)}]")
     assert merged.returncode == 0, merged.stderr
     [new] = {path.parent.name for path in tmp_path.glob("outputs/samples/*/spec.json")} - set(names)
-    reported = kurve("report", f"samples={new}", "tracker=dir")
+    reported = kurve_here("report", f"samples={new}", "tracker=dir")
     assert reported.returncode == 0, reported.stderr
     assert "pass@8" in reported.stdout
 
 
 @pytest.mark.usefixtures("problems")
-def test_a_dead_tracking_server_is_refused_before_anything_is_drawn(kurve: RunKurve, tmp_path: Path) -> None:
-    refused = kurve("evaluate", *BASE, "num_samples=8", "tracker.uri=http://127.0.0.1:9")
+def test_a_dead_tracking_server_is_refused_before_anything_is_drawn(kurve_here: RunKurve, tmp_path: Path) -> None:
+    refused = kurve_here("evaluate", *BASE, "num_samples=8", "tracker.uri=http://127.0.0.1:9")
     assert refused.returncode == 2
     assert "http://127.0.0.1:9" in refused.stderr
     assert not (tmp_path / "outputs" / "samples").exists()
 
 
 @pytest.mark.usefixtures("problems")
-def test_two_evaluations_of_the_same_store_do_not_meet(tmp_path: Path, kurve: RunKurve) -> None:
+def test_two_evaluations_of_the_same_store_do_not_meet(tmp_path: Path, kurve_here: RunKurve) -> None:
     slow = subprocess.Popen(
         command_line(("evaluate", *BASE, "num_samples=64", "tracker=none", "sampler.seconds=0.05")),
         cwd=tmp_path,
@@ -256,7 +256,7 @@ def test_two_evaluations_of_the_same_store_do_not_meet(tmp_path: Path, kurve: Ru
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob("outputs/samples/*/spec.json")) and time.monotonic() < deadline:
             time.sleep(0.05)
-        second = kurve("evaluate", *BASE, "num_samples=64", "tracker=none")
+        second = kurve_here("evaluate", *BASE, "num_samples=64", "tracker=none")
         assert second.returncode == 2
         assert str(slow.pid) in second.stderr
     finally:

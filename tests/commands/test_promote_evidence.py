@@ -57,7 +57,7 @@ def test_the_base_is_the_one_that_the_runs_name(runs: RunsInMemory) -> None:
     runs.tagged["tunedhard"]["kurve.base_run_id"] = "baseeasy"  # of another benchmark
     pairings = found(runs, registered_version("tuned", "tunedhard", "tunedeasy"))
     assert names(pairings) == [("hard", "tunedhard", ""), ("easy", "tunedeasy", "baseeasy")]
-    assert "pass@1 51.0% after 20.3%" in pairings[1].words
+    assert "pass@1 is 51.0%, the base's 20.3% (+30.7 points" in pairings[1].words
     assert pairings[0].words == ""
 
 

@@ -9,7 +9,7 @@ from kurve.training_record import Attempt, TrainingRecord, write
 from kurve.types import Model
 
 
-def training(folder: Path) -> Path:
+def training(folder: Path, *, run_id: str = "run-1") -> Path:
     """A finished training of 10 steps with a checkpoint at 5."""
     (folder / "model").mkdir(parents=True)
     (folder / "model" / "model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
@@ -19,7 +19,7 @@ def training(folder: Path) -> Path:
     (saved / "model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
     record = TrainingRecord(
         fingerprint="abcdef012345", birth="b", name="tuned", algorithm="grpo", recipe={}, base=Model("base", "o/base"),
-        data={}, seed=0, tags={"kurve.role": "tuned", "kurve.study": "s"}, run_id="run-1", final_step=10,
+        data={}, seed=0, tags={"kurve.role": "tuned", "kurve.study": "s"}, run_id=run_id, final_step=10,
         attempts=(Attempt("now", 0, 1, status="FINISHED"),),
     )  # fmt: skip
     write(folder, record)

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ import psutil  # type: ignore[import-untyped]  # has no types
 import pytest
 
 from tests.commands.test_evaluate import GSM8K_ROWS
-from tests.trainings import environment, place, run, start, wait_for
+from tests.here import run_here
+from tests.trainings import environment, here, place, run, start, wait_for
 
 STUDY = ("study", "experiment=toy_study")
 
@@ -163,7 +163,7 @@ def test_a_killed_study_takes_its_commands_with_it_and_goes_on(fresh: Path) -> N
 
 def test_a_failed_stage_is_told_with_its_reason_and_how_to_go_on(fresh: Path) -> None:
     (fresh / "problems.jsonl").write_text('{"question": "no answer"}\n')
-    done = run(fresh, *STUDY)
+    done = run(fresh, *STUDY, "stages.trained=null", "stages.of_tuned=null")
     assert done.returncode == 2
     assert "the stage of_base ended with exit code 2" in done.stderr
     assert "problems.jsonl" in done.stderr
@@ -188,7 +188,7 @@ def test_a_failed_stage_is_told_with_its_reason_and_how_to_go_on(fresh: Path) ->
     ],
 )
 def test_a_mistake_is_refused_before_the_first_stage(fresh: Path, change: list[str], words: list[str]) -> None:
-    done = run(fresh, *STUDY, *change)
+    done = here(fresh, *STUDY, *change)
     assert done.returncode == 2
     assert all(word in done.stderr for word in words), done.stderr
     assert not (fresh / "outputs" / "models").exists()
@@ -196,15 +196,7 @@ def test_a_mistake_is_refused_before_the_first_stage(fresh: Path, change: list[s
 
 
 def test_a_study_without_a_choice_names_the_choices(fresh: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "kurve.cli", "study"],
-        cwd=fresh,
-        env=environment(fresh),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_here(fresh, ["study"], environment(fresh))
     assert done.returncode == 2
     assert "experiment" in done.stderr
 

@@ -44,7 +44,8 @@ def keep_config(training: Path, **tracker: object) -> None:
 
 
 def sync(root: Path, **given: object) -> None:
-    main(OmegaConf.create({"paths": {"models": str(root / "models")}, "folder": None, "tracker": None, **given}))
+    unused = {"folder": None, "tracker": None, "spool": None, "dry_run": False}
+    main(OmegaConf.create({"paths": {"models": str(root / "models")}, **unused, **given}))
 
 
 def kill(folder: Path) -> None:

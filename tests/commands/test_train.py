@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kurve.saved_steps import whats_missing
-from tests.trainings import LONG, SFT, SHORT, environment, run, start, tracked, trained, wait_for, wait_for_step
+from tests.trainings import LONG, SFT, SHORT, environment, here, run, start, tracked, trained, wait_for, wait_for_step
 
 EVALUATE = ("evaluate", "benchmark=arithmetic", "benchmark.limit=2", "num_samples=2", "prompt=raw", "tracker=none",
             "sampler=transformers", "sampling.max_tokens=4")  # fmt: skip
@@ -137,7 +137,7 @@ def test_a_model_that_is_not_there_is_refused(
 ) -> None:
     place, _, _ = first
     fingerprint = trained(place)[1].fingerprint
-    done = run(place, *EVALUATE, *(one.format(fingerprint=fingerprint) for one in overrides))
+    done = here(place, *EVALUATE, *(one.format(fingerprint=fingerprint) for one in overrides))
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     for word in words:
@@ -203,7 +203,7 @@ def test_a_training_that_fails_says_so_in_its_run_and_keeps_its_record(fresh: Pa
 
 
 def test_help_shows_examples(fresh: Path) -> None:
-    done = run(fresh, "train", "--help")
+    done = here(fresh, "train", "--help")
     assert done.returncode == 0, done.stderr
     assert "kurve train algorithm=grpo" in done.stdout
 

@@ -7,11 +7,9 @@ import pytest
 
 from kurve.store import SampleStore, VerdictStore
 from kurve.types import Outcome, Prompt, Sample, Verdict
-from tests.conftest import command_line
-from tests.here import run_here
 from tests.mlflow_plugins.servers import free_port
 from tests.store.support import SPEC
-from tests.trainings import SHORT, contents, environment, run, tracked, trained
+from tests.trainings import SHORT, contents, here, run, tracked, trained
 
 RLVR = (
     "train", "algorithm=grpo", "training=rlvr_cpu", "benchmark=arithmetic", "benchmark.limit=32", "prompt=raw",
@@ -29,7 +27,7 @@ DISTIL = (
 
 def refused(folder: Path, *arguments: str) -> str:
     """What a refused command says; in `folder` it leaves no training and no run."""
-    done = run_here(folder, command_line(arguments)[3:], environment(folder))
+    done = here(folder, *arguments)
     assert done.returncode == 2, done.stderr
     assert not list(folder.glob("outputs/models/*/training.json"))
     assert not list(folder.glob("outputs/tracking/*"))
@@ -40,13 +38,13 @@ def test_another_config_in_the_same_folder_is_refused_with_what_differs(first: t
     place, _, _ = first
     folder = trained(place)[0]
     before = contents(folder), contents(place / "outputs" / "tracking")
-    done = run(place, *SHORT, f"output={folder}", "training.learning_rate=0.5", "seed=3")
+    done = here(place, *SHORT, f"output={folder}", "training.learning_rate=0.5", "seed=3")
     assert done.returncode == 2, done.stderr
     assert "args.learning_rate: 0.5 against 0.001" in done.stderr
     assert "seed: 3 against 0" in done.stderr
     assert "max_steps" not in done.stderr
     assert (contents(folder), contents(place / "outputs" / "tracking")) == before
-    same = run(place, *SHORT, f"output={folder}")
+    same = here(place, *SHORT, f"output={folder}")
     assert "nothing was done" in same.stdout, same.stderr
 
 

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -50,18 +51,28 @@ def test_the_provider_is_registered_whichever_is_imported_first(first: str) -> N
     assert found.stdout.strip() == "1"
 
 
-def run_app(folder: Path, *overrides: str) -> list[dict[str, str]]:
+def run_app(folder: Path, *overrides: str, **environment: str) -> list[dict[str, str]]:
     app = folder / "my_app.py"
     app.write_text(APP)
     command = [sys.executable, str(app), f"sqlite:///{folder}/mlflow.db", *overrides]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    given = {**os.environ, **environment}
+    done = subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, check=True)
     return [json.loads(line.removeprefix("TAGS ")) for line in done.stdout.splitlines() if line.startswith("TAGS ")]
 
 
-def test_a_run_in_a_hydra_job_carries_its_overrides_without_the_secrets(tmp_path: Path) -> None:
-    (tags,) = run_app(tmp_path, "+lr=1e-6", "+sampler.api_key=sk-geheim", "+max_tokens=5", "+sampler.token=geheim")
+def test_a_run_in_a_hydra_job_carries_its_overrides_and_study_without_the_secrets(tmp_path: Path) -> None:
+    given = (
+        "+lr=1e-6", "+sampler.api_key=sk-geheim", "+max_tokens=5", "+sampler.token=geheim", "+github_token=geheim",
+        "+uri=http://me:geheim@host/x?a\\=b", "+login={user: me, password: geheim, tokens: 3}", "+api_key_env=A_NAME",
+    )  # fmt: skip
+    (tags,) = run_app(tmp_path, *given, KURVE_STUDY_ID="study-1", KURVE_STAGE="train")
+    assert (tags["kurve.study"], tags["kurve.stage"]) == ("study-1", "train")
     assert tags["hydra.job.name"] == "my_app"
-    assert tags["hydra.job.overrides"] == "+lr=1e-6 +sampler.api_key=*** +max_tokens=5 +sampler.token=***"
+    assert tags["hydra.job.overrides"] == (
+        "+lr=1e-6 +sampler.api_key=*** +max_tokens=5 +sampler.token=*** +github_token=*** "
+        "+uri=http://me:***@host/x?a\\=b +login={user: me, password: ***, tokens: 3} +api_key_env=A_NAME"
+    )
+    assert "geheim" not in json.dumps(tags)
     assert "hydra.job.num" not in tags
 
 

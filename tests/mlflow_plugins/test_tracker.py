@@ -2,14 +2,10 @@ import dataclasses
 import json
 import multiprocessing
 import os
-import shutil
 import socket
 import sqlite3
-import subprocess
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -345,41 +341,3 @@ def test_a_report_needs_a_run_and_its_files(server: Server, tmp_path: Path) -> N
         tracker.log_report(report(4), [tmp_path / "absent.json"])
     with pytest.raises(TrackingError, match="FINISHED, FAILED, KILLED"):
         tracker.finish("DONE")
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    """A throwaway PostgreSQL; it refuses to run as root, so root lends it to the user postgres or nobody."""
-    initdb, pg_ctl = shutil.which("initdb"), shutil.which("pg_ctl")
-    if initdb is None or pg_ctl is None:
-        pytest.skip("PostgreSQL (initdb and pg_ctl) is not installed")
-    user = []
-    if os.getuid() == 0:
-        if shutil.which("setpriv") is None:
-            pytest.skip("PostgreSQL refuses to run as root and setpriv is not installed")
-        user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    folder = Path(tempfile.mkdtemp(prefix="kurve-pg-"))
-    if user:
-        os.chown(folder, 65534, 65534)
-    port = free_port()
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    quiet = {"check": True, "cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run([*user, initdb, "-D", folder / "data", "-U", "kurve", "-A", "trust", "-N"], **quiet)  # type: ignore[call-overload]  # one dict for all calls
-    subprocess.run([*user, pg_ctl, "-D", folder / "data", "-w", "-l", folder / "log", "-o", options, "start"], **quiet)  # type: ignore[call-overload]  # as above
-    yield f"postgresql://kurve:geheim@127.0.0.1:{port}/postgres"
-    subprocess.run([*user, pg_ctl, "-D", folder / "data", "-m", "immediate", "stop"], **quiet)  # type: ignore[call-overload]  # as above
-    shutil.rmtree(folder)
-
-
-def test_postgresql_holds_a_run_too(postgres: str, tmp_path: Path) -> None:
-    tracker = MlflowTracker(uri=postgres)
-    tracker.check()
-    tracker.start(run_info(name=HOSTILE, tags={"evil": HOSTILE}))
-    for _ in range(2):
-        tracker.log_report(report(256, scalars={"rate": 0.1 + 0.2}), [a_file(tmp_path)])
-    tracker.finish("FINISHED")
-    driver = postgres.replace("postgresql:", "postgresql+psycopg2:")
-    assert len(rows(tracker, driver, "gsm8k/pass_at_k")) == 256
-    assert rows(tracker, driver, "gsm8k/rate") == [(0, 0.1 + 0.2)]
-    assert "geheim" not in tracker.hint + tracker.url
-    assert not MlflowTracker(uri=postgres).start(run_info())

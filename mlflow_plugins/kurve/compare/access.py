@@ -16,8 +16,8 @@ from mlflow_plugins.kurve.compare.routes import data_paths, page_paths
 def protect(auth: ModuleType) -> None:
     """Add our paths to the validators of `mlflow.server.auth`.
 
-    `BEFORE_REQUEST_VALIDATORS` and `_authorize_run_id` are private to MLflow; `tests/mlflow_plugins/test_app.py` says
-    when an upgrade changes them.
+    `BEFORE_REQUEST_VALIDATORS` and `_authorize_run_id` are private to MLflow;
+    `tests/contract/test_mlflow_server.py` says when an upgrade changes them.
     """
 
     def may_read_all_runs() -> bool:

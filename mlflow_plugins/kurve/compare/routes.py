@@ -18,12 +18,15 @@ from mlflow_plugins.kurve.compare.artifacts import active_run, missing, run_file
 from mlflow_plugins.kurve.compare.asked import asked_choice, asked_number, asked_runs, asked_text
 from mlflow_plugins.kurve.compare.evaluated import MOST_JSON, evaluated, read_json
 from mlflow_plugins.kurve.compare.statistics import comparison_json, curve_json, perplexity_json
+from mlflow_plugins.kurve.link import SCRIPT, STYLE
 
 PAGE, API = "/kurve", "/ajax-api/2.0/kurve"
 FILES = {
     "page.css": "text/css",
     **{f"{name}.js": "text/javascript" for name in ("main", "ask", "state", "elements", "choose", "axes", "curves")},
-    **{f"{name}.js": "text/javascript" for name in ("bars", "findings", "problems", "samples")},
+    **{f"{name}.js": "text/javascript" for name in ("bars", "findings", "kinds", "problems", "samples")},
+    SCRIPT: "text/javascript",
+    STYLE: "text/css",
 }
 ENDPOINTS = ("curves", "comparison", "problems", "samples", "sample", "perplexity")
 UNPAIRED = ("refuse", "drop")

@@ -17,6 +17,7 @@ from kurve.comparison import (
 )
 from kurve.errors import KurveError
 from kurve.metrics.coverage import accuracy_histogram
+from kurve.observations import plain
 from kurve.types import Tally
 from mlflow_plugins.kurve.compare.artifacts import active_run
 from mlflow_plugins.kurve.compare.asked import refusal
@@ -131,7 +132,12 @@ def perplexity_json(document: object) -> Mapping[str, Any] | None:
     if not isinstance(document, dict) or not isinstance(document.get("distributions"), list):
         return None
     found = [
-        {"name": str(one.get("name")), "edges": document.get("edges"), "counts": one.get("histogram")}
+        {
+            "name": plain(str(one.get("name"))),
+            "drawn_by": plain(str(one.get("drawn_by", ""))),
+            "edges": document.get("edges"),
+            "counts": one.get("histogram"),
+        }
         for one in document["distributions"]
         if isinstance(one, dict)
     ]

@@ -41,10 +41,7 @@ def main(cfg: DictConfig) -> None:
     Raises:
         KurveError: a user's mistake or a failure, in words; what was sampled is stored.
     """
-    num_samples = whole(cfg.num_samples, "num_samples", least=1, most=MAX_SAMPLES)
-    rule = stopping_rule(cfg)
-    settings = report_settings(cfg.report, rule.most if rule else num_samples, rule)
-    plan = dataclasses.replace(make_plan(cfg), num_samples=settings.num_samples)
+    rule, settings, plan = _planned(cfg)
     cfg = with_name(cfg, plan.model)
     verifier: Verifier = build(cfg.verifier, "verifier")
     tracker: Tracker = build(cfg.tracker, "tracker")
@@ -85,6 +82,26 @@ def main(cfg: DictConfig) -> None:
             model=plan.model.name,
             benchmark=plan.benchmark.name,
         )
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse what cannot work without an engine, a model or a tracking server at hand; see `sweeping`.
+
+    Raises:
+        KurveError: a user's mistake, in words.
+    """
+    _, _, plan = _planned(cfg)
+    build(cfg.verifier, "verifier")
+    build(cfg.tracker, "tracker")
+    build(cfg.sampler, "sampler", model=plan.model, decoding=plan.decoding, log=None)
+
+
+def _planned(cfg: DictConfig) -> tuple[StoppingRule | None, ReportSettings, Plan]:
+    """When problems are stopped, what is measured, and what is drawn at most."""
+    num_samples = whole(cfg.num_samples, "num_samples", least=1, most=MAX_SAMPLES)
+    rule = stopping_rule(cfg)
+    settings = report_settings(cfg.report, rule.most if rule else num_samples, rule)
+    return rule, settings, dataclasses.replace(make_plan(cfg), num_samples=settings.num_samples)
 
 
 def _evaluation(

@@ -134,13 +134,13 @@ def _change_words(tuned: StoredEvaluation, base: StoredEvaluation, gate: Gate) -
     except (DataError, MetricError):
         return ""
     numbers = [
-        f"pass@{at.k} {at.tuned:.1%} after {at.base:.1%} ({100 * at.change.value:+.1f} points "
+        f"pass@{at.k} is {at.tuned:.1%}, the base's {at.base:.1%} ({100 * at.change.value:+.1f} points "
         f"[{100 * at.change.low:+.1f}, {100 * at.change.high:+.1f}])"
         for at in {at.k: at for at in (one.at_1, one.headline)}.values()
     ]
     sets = one.coverage
     return (
         f"Against {base.model or 'its base'} on {tuned.benchmark} ({one.difference.num_problems} problems): "
-        f"{', '.join(numbers)}; {in_words(one)}. Gained: {len(sets.tuned_only)} problems that only this version "
+        f"{in_words(one)}. {'; '.join(numbers)}. Gained: {len(sets.tuned_only)} problems that only this version "
         f"solves; lost: {len(sets.base_only)} that only its base solves."
     )

@@ -13,7 +13,7 @@ from kurve.gate_settings import gate_json
 from kurve.gates import Check, GateOutcome, GateResult
 from kurve.promotion import RegisteredVersion
 
-_STYLES = {
+STYLES = {
     GateOutcome.PASSED: "green",
     GateOutcome.FAILED: "red",
     GateOutcome.INSUFFICIENT_EVIDENCE: "yellow",
@@ -48,14 +48,14 @@ def show_decision(
     for name in ("check", "benchmark", "says", "why"):
         table.add_column(name, overflow="fold")
     for check in result.checks:
-        style = _STYLES[check.outcome]
+        style = STYLES[check.outcome]
         table.add_row(check.name, Text(check.benchmark), Text(check.outcome, style=style), Text(check.reason))
     if result.checks:
         console.print(table)
     for one in pairings:
         if one.words:
             console.print(Text(one.words))
-    console.print(Text(f"{result.outcome}: {did}", style=_STYLES[result.outcome]))
+    console.print(Text(f"{result.outcome}: {did}", style=STYLES[result.outcome]))
     places = [("report", str(file)) for file in files] + [("run", url), ("version", version.url)]
     for name, place in places:
         if place:

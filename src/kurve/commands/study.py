@@ -2,7 +2,7 @@
 
 import difflib
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from kurve.commands.build import build, opened, plain
 from kurve.commands.compared import comparison_settings
 from kurve.commands.plan import whole
 from kurve.commands.sample import stop_on_sigterm
+from kurve.commands.study_promote import Promoted, promote_all, refusal, show_promotions
+from kurve.commands.study_promotions import read_promotions
 from kurve.commands.study_result import StagesCompared, compare_stages, publish_comparison
 from kurve.commands.study_stages import run_stages
 from kurve.commands.training_plan import label
@@ -36,9 +38,10 @@ _TAGGED = ("train", "evaluate")
 
 
 def main(cfg: DictConfig) -> None:
-    """Run the stages that are not finished, compare, and show the verdicts.
+    """Run the stages that are not finished, compare, promote, and show the verdicts.
 
     Raises:
+        GateError: a promotion that is required is not passed; all else is done.
         KurveError: a user's mistake or a failed stage, in words; what is finished stays, the same command goes on.
     """
     stages = _stages(cfg)
@@ -47,6 +50,7 @@ def main(cfg: DictConfig) -> None:
     settings = comparison_settings(cfg)
     folder = Path(cfg.paths.out) / "studies" / name
     tracker: Tracker = build(cfg.tracker, "tracker")
+    promotions = read_promotions(cfg, stages, tracker)
     with stop_on_sigterm(), study.locked(folder):
         finished = study.done(stages, study.read(folder))
         if len(finished) < len(stages):
@@ -55,8 +59,25 @@ def main(cfg: DictConfig) -> None:
         _run(cfg, stages, finished, name=name, folder=folder, jobs=jobs)
         study.write(folder, stages, finished)
         compared = compare_stages(stages, finished, settings)
-        publish_comparison(cfg, name, folder, stages, finished, compared, tracker)
-    _show(folder, stages, finished, compared, tracker)
+        versions = publish_comparison(cfg, name, folder, stages, finished, compared, tracker)
+        promoted, wrong = promote_all(cfg, folder, promotions, stages, finished=finished, versions=versions)
+    _show(folder, stages, finished, compared, tracker, promoted=promoted)
+    if wrong:
+        raise StudyError("\n".join([*wrong, f"Go on: {_again()}"]))
+    if refused := refusal(promotions, promoted):
+        raise refused
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse stages that cannot be composed, without a tracking server at hand; see `sweeping`.
+
+    Raises:
+        KurveError: a user's mistake, in words.
+    """
+    stages = _stages(cfg)
+    comparison_settings(cfg)
+    build(cfg.tracker, "tracker")
+    _check_composes(cfg, "check", stages)
 
 
 def _stages(cfg: DictConfig) -> list[Stage]:
@@ -131,6 +152,7 @@ def _run(
             run_stages(
                 stages,
                 finished,
+                study=name,
                 arguments=lambda stage, made: _arguments(cfg, name, stage, made),
                 logs=logs,
                 jobs=jobs,
@@ -138,8 +160,11 @@ def _run(
                 keep=lambda made: study.write(folder, stages, made),
             )
         except StudyError as error:
-            again = shlex.join(["kurve", "study", *HydraConfig.get().overrides.task])
-            raise StudyError(f"{error}\nGo on: {again}") from error
+            raise StudyError(f"{error}\nGo on: {_again()}") from error
+
+
+def _again() -> str:
+    return shlex.join(["kurve", "study", *HydraConfig.get().overrides.task])
 
 
 def _arguments(cfg: DictConfig, name: str, stage: Stage, finished: Mapping[str, Finished]) -> list[str]:
@@ -187,19 +212,25 @@ def _show(
     finished: Mapping[str, Finished],
     compared: list[StagesCompared],
     tracker: Tracker,
+    *,
+    promoted: Sequence[Promoted],
 ) -> None:
-    """Print the verdicts and where everything is."""
+    """Print the verdicts, what the gates said, and where everything is."""
     console = Console(highlight=False)
     for group in compared:
         console.print(Text(f"\n{group.compared.benchmark}", style="bold"))
         show_verdicts(group.compared.comparisons, console)
     console.print()
+    if promoted:
+        show_promotions(promoted, console)
+        console.print()
     lines = [("study", str(folder))]
     lines += [("figure", str(group.file(folder, ".png"))) for group in compared]
     for stage in stages:
         url = finished[stage.name].made.facts.get("run_url")
         if url and stage.role:
             lines.append((stage.name, url))
+    lines += [(f"gate of {one.name}", one.url) for one in promoted if one.url]
     if tracker.url:
         lines.append(("run", tracker.url))
     width = max(len(name) for name, _ in lines)

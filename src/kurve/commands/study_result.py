@@ -1,7 +1,9 @@
 """The end of a study: what changed between base and the others, as verdicts, files, a run and registered models."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -11,12 +13,15 @@ from kurve.commands.build import build
 from kurve.commands.compared import Compared, Counted, Settings, compare_all, tell_the_compared
 from kurve.commands.register import trained_model
 from kurve.comparison import in_words
-from kurve.errors import StudyError
+from kurve.errors import NotKeptError, StudyError
 from kurve.export import read_counts
 from kurve.study import Finished, Stage
-from kurve.tracking import RunInfo, Tracker
+from kurve.tracking import ModelVersion, Registry, RunInfo, Tracker
 
 FOLDER = "comparison"
+NOT_REGISTERED = "not-registered.txt"  # why, as long as the registry could not be reached
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +66,70 @@ def publish_comparison(
     finished: Mapping[str, Finished],
     compared: Sequence[StagesCompared],
     tracker: Tracker,
-) -> None:
+) -> dict[str, ModelVersion]:
     """Write numbers and figures; log them, once, to a run of the study and to the runs of the compared models.
+
+    Returns:
+        By stage, the models that were registered now; none where a finished run of the study is there.
 
     Raises:
         StudyError: the files cannot be written.
         TrackingError: the tracker cannot be reached; the same command does the rest.
     """
     files = _write(folder, compared)
+    register = partial(_register, cfg, name, stages, finished, tracker, verdicts=_verdicts(compared))
     if not tracker.start(_run_info(cfg, name, stages, finished, compared)):
-        return
+        late = cfg.register and (folder / FOLDER / NOT_REGISTERED).exists()
+        return _register_or_say(folder, register) if late else {}
+    versions = {}
     try:
         tracker.log_files(files, FOLDER)
         tracker.log_points([point for group in compared for point in group.compared.points()])
         _tell_the_compared(cfg, finished, compared)
         if cfg.register:
-            _register(cfg, name, stages, finished, tracker, verdicts=_verdicts(compared))
+            versions = _register_or_say(folder, register)
     except BaseException:
         tracker.finish("FAILED")
         raise
     tracker.finish("FINISHED")
+    return versions
+
+
+def register_stage(
+    registry: Registry,
+    stage: Stage,
+    stages: Sequence[Stage],
+    finished: Mapping[str, Finished],
+    *,
+    label: str,
+    study: str,
+    verdicts: Mapping[str, Mapping[str, str]] | None = None,
+) -> ModelVersion:
+    """Put a trained model that has a role into the registry, or find it there; all its weights are read.
+
+    Args:
+        registry: that takes it.
+        stage: that trained it.
+        stages: of the study, for those that evaluated it.
+        finished: what they made.
+        label: of the study, with which the model's name begins.
+        study: the study's id.
+        verdicts: by evaluation, tags with what its model gained and lost against its base.
+
+    Raises:
+        KurveError: the weights are gone, or the registry cannot be reached.
+    """
+    evaluations = [one for one in stages if one.command == "evaluate" and one.role and stage.name in one.needs]
+    evaluated = [finished[one.name].made.facts["run_id"] for one in evaluations]
+    said = {tag: words for one in evaluations for tag, words in (verdicts or {}).get(one.name, {}).items()}
+    return registry.register(
+        trained_model(
+            Path(finished[stage.name].made.folder),
+            name=f"{label}-{stage.name}",
+            evaluations=[run_id for run_id in evaluated if run_id],
+            tags={"kurve.study": study, "kurve.role": stage.role, **said},
+        )
+    )
 
 
 def _counted(finished: Finished) -> Counted:
@@ -142,6 +191,19 @@ def _verdicts(compared: Sequence[StagesCompared]) -> dict[str, dict[str, str]]:
     }
 
 
+def _register_or_say(folder: Path, register: Callable[[], dict[str, ModelVersion]]) -> dict[str, ModelVersion]:
+    """Register the models; while the tracker is away and the rest is spooled, say so, for the next start to do it."""
+    note = folder / FOLDER / NOT_REGISTERED
+    try:
+        versions = register()
+    except NotKeptError as error:
+        note.write_text(f"{error}\n", encoding="utf-8")
+        _log.warning("no model is registered: %s. The same `kurve study`, after `kurve sync`, registers them.", error)
+        return {}
+    note.unlink(missing_ok=True)
+    return versions
+
+
 def _register(
     cfg: DictConfig,
     name: str,
@@ -150,22 +212,13 @@ def _register(
     tracker: Tracker,
     *,
     verdicts: Mapping[str, Mapping[str, str]],
-) -> None:
-    """Put every trained model that has a role into the registry, with the runs that evaluated it and what they say."""
+) -> dict[str, ModelVersion]:
+    """Register every trained model that has a role; none where the tracker keeps no registry."""
     registry = tracker.registry()
     if registry is None:
-        return
-    for stage in stages:
-        if stage.command != "train" or not stage.role:
-            continue
-        evaluations = [one for one in stages if one.command == "evaluate" and one.role and stage.name in one.needs]
-        evaluated = [finished[one.name].made.facts["run_id"] for one in evaluations]
-        said = {tag: words for one in evaluations for tag, words in verdicts.get(one.name, {}).items()}
-        registry.register(
-            trained_model(
-                Path(finished[stage.name].made.folder),
-                name=f"{cfg.name}-{stage.name}",
-                evaluations=[run_id for run_id in evaluated if run_id],
-                tags={"kurve.study": name, "kurve.role": stage.role, **said},
-            )
-        )
+        return {}
+    return {
+        stage.name: register_stage(registry, stage, stages, finished, label=cfg.name, study=name, verdicts=verdicts)
+        for stage in stages
+        if stage.command == "train" and stage.role
+    }

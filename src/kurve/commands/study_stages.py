@@ -19,6 +19,7 @@ from kurve.study import Finished, Made, Stage, read_made, stage_fingerprint
 from kurve.study_progress import StudyProgress
 
 LEAVE_WITH = "KURVE_LEAVE_WITH"  # process id: a command leaves when that process is gone
+STUDY, STAGE = "KURVE_STUDY_ID", "KURVE_STAGE"  # tags of whatever a stage's command tracks, by any library
 PROGRESS_EVERY = "KURVE_PROGRESS_EVERY"  # seconds between plain progress lines
 _KEPT_LINES = 40  # of a command's messages, for the case that it fails
 _POLL = 0.1  # seconds
@@ -44,6 +45,7 @@ def run_stages(
     stages: Sequence[Stage],
     finished: dict[str, Finished],
     *,
+    study: str,
     arguments: Arguments,
     logs: Path,
     jobs: int,
@@ -55,6 +57,7 @@ def run_stages(
     Args:
         stages: in an order in which each comes after those it needs.
         finished: what need not be run; grows.
+        study: name of the study, for the commands' environment.
         arguments: a stage's command line after `kurve`.
         logs: folder for what the commands print.
         jobs: stages at the same time; they share the processors.
@@ -82,7 +85,8 @@ def run_stages(
                 break
             for stage in ready[: jobs - len(running)]:
                 threads = _threads(len(running) + len(ready), jobs)
-                running.append(_start(stage, arguments(stage, finished), logs, threads=threads, progress=progress))
+                words = arguments(stage, finished)
+                running.append(_start(stage, words, logs, study=study, threads=threads, progress=progress))
             time.sleep(_POLL)
     except BaseException:
         _stop(running)
@@ -105,7 +109,9 @@ def _threads(wanted: int, jobs: int) -> int:
     return max(1, len(os.sched_getaffinity(0)) // min(wanted, jobs))
 
 
-def _start(stage: Stage, words: list[str], logs: Path, *, threads: int, progress: StudyProgress) -> _Running:
+def _start(
+    stage: Stage, words: list[str], logs: Path, *, study: str, threads: int, progress: StudyProgress
+) -> _Running:
     result = logs / f"{stage.name}.made"
     settings = {"OMP_NUM_THREADS": str(threads), PROGRESS_EVERY: "1" if progress.is_live else "10"}
     result.unlink(missing_ok=True)
@@ -113,7 +119,7 @@ def _start(stage: Stage, words: list[str], logs: Path, *, threads: int, progress
     log.write(f"$ {shlex.join(['kurve', *words])}\n")
     process = subprocess.Popen(
         [sys.executable, "-m", "kurve.cli", *words],
-        env={**settings, **environment(result), LEAVE_WITH: str(os.getpid())},
+        env={**settings, **environment(result), LEAVE_WITH: str(os.getpid()), STUDY: study, STAGE: stage.name},
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.PIPE,

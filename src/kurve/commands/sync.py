@@ -1,4 +1,4 @@
-"""`kurve sync`: send what trainings could not send while their tracking server was away."""
+"""`kurve sync`: send what trainings, and whatever logs through a spool, could not send while the server was away."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from rich.text import Text
 from yaml import YAMLError
 
 from kurve.commands.build import build
+from kurve.commands.sync_spool import sync_spool
 from kurve.errors import ConfigError, TrackingError
 from kurve.journal import close_abandoned
 from kurve.journal_file import FOLDER, POINTS, REJECTED
@@ -19,24 +20,26 @@ _PLACES = ("uri", "folder")  # settings of trackers that say where runs go
 
 
 def main(cfg: DictConfig) -> None:
-    """Send the rest of one training, or of all under paths.models, to the tracker that each was started with.
+    """Send the rest of one training; or of all under paths.models, each to its tracker, and of the spool.
 
     Raises:
         ConfigError: there is no such training, or it does not say where its run is.
-        TrackingError: a tracker cannot be reached; the other trainings were sent.
+        TrackingError: a tracker cannot be reached; the rest was sent.
     """
     console = Console(highlight=False)
     failures: list[TrackingError] = []
     trainings = _trainings(cfg)
     for training in trainings:
         try:
-            line = _sync(cfg, training)
+            line = _left(training) if cfg.dry_run else _sync(cfg, training)
         except TrackingError as error:
             failures.append(error)
             line = "not sent"
         console.print(Text(f"{training.name}: {line}"), soft_wrap=True)
     if not trainings:
         console.print(Text(f"there are no trainings in {cfg.paths.models}"), soft_wrap=True)
+    if cfg.folder is None:
+        failures += sync_spool(cfg, console)
     if failures:
         raise TrackingError("\n".join(dict.fromkeys(str(error) for error in failures)))
 
@@ -74,6 +77,16 @@ def _sync(cfg: DictConfig, training: Path) -> str:
     if outbox.is_empty(run_key(tracker, run_id)):
         return "nothing left to send"
     return f"{_in_words(send_all(training, tracker), killed=killed)}  {tracker.url}"
+
+
+def _left(training: Path) -> str:
+    """What a training still has to send, in words."""
+    outbox = Outbox(training)
+    run_id, destination = outbox.run()
+    if not run_id:
+        return "was tracked nowhere"
+    points, files, untold = outbox.rest(f"{destination} {run_id}")
+    return f"{points:,} points, {files:,} files left" + (", its status" if untold else "")
 
 
 def _tracker(cfg: DictConfig, training: Path, destination: str) -> Tracker:

@@ -46,6 +46,19 @@ def main(cfg: DictConfig) -> None:
             _lead(cfg, plan, folder)
 
 
+def check(cfg: DictConfig) -> None:
+    """Refuse what cannot work without the hardware, the weights or a tracking server at hand; see `sweeping`.
+
+    Raises:
+        KurveError: a user's mistake, in words.
+    """
+    plan = make_training_plan(cfg)
+    plan.algorithm.check(plan.args, processes=processes())
+    held_out_benchmark(cfg)
+    check_overlap(plan.asked, evaluation_benchmarks(cfg), allowed=bool(cfg.allow_overlap))
+    build(cfg.tracker, "tracker")
+
+
 def training_folder(cfg: DictConfig, plan: TrainingPlan) -> Path:
     """Where this training is or will be: the folder of its fingerprint, or `output`.
 

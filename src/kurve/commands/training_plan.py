@@ -145,8 +145,8 @@ def make_training_plan(cfg: DictConfig) -> TrainingPlan:
     return dataclasses.replace(plan, recipe=_recipe(cfg, plan))
 
 
-def label(name: object) -> str:
-    """The name, if it can be part of a folder's name.
+def label(name: object, key: str = "name") -> str:
+    """The name, if it can be part of a folder's name; `key` is what it is called on the command line.
 
     Raises:
         ConfigError: it cannot.
@@ -154,7 +154,7 @@ def label(name: object) -> str:
     text = str(name)
     if not text or len(text) > 80 or any(not (char.isalnum() or char in "._-") for char in text) or text[0] in "._-":
         raise ConfigError(
-            f"name={text!r}: expected up to 80 letters, digits, '.', '_' and '-', beginning with one of the first two"
+            f"{key}={text!r}: expected up to 80 letters, digits, '.', '_' and '-', beginning with one of the first two"
         )
     return text
 

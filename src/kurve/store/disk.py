@@ -23,15 +23,22 @@ def disk_error(error: OSError, path: Path, doing: str) -> StoreError:
     return StoreError(f"{what}; check the disk, then start again: only what is missing is drawn")
 
 
-def write_atomically(path: Path, data: bytes, *, sync: bool = True) -> None:
+def write_atomically(path: Path, data: bytes, *, sync: bool = True, mode: int = 0o666) -> None:
     """Replace the file whole, or leave it as it was.
+
+    Args:
+        path: of the file.
+        data: all of it.
+        sync: make it survive a power failure.
+        mode: permissions, less those that the user's umask takes away.
 
     Raises:
         OSError: it could not be written; the half-written copy is gone.
     """
     half = path.with_name(path.name + ".tmp")
     try:
-        with half.open("wb") as file:
+        descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             if sync:

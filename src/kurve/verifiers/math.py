@@ -100,8 +100,9 @@ class MathVerifier:
                 self._verdict(problem, sample, self._known[key] if key else None)
                 for (problem, sample), key in zip(items, keys, strict=True)
             ]
+            broken = [self._known[key].detail for key in keys if key and self._known[key].outcome is Outcome.ERROR]
             self._forget()
-        _log_failures(verdicts)
+        _log_failures(verdicts, broken)
         return verdicts
 
     def _enter(self, gold: Answer, extraction: Extraction, tasks: dict[bytes, Task]) -> bytes:
@@ -169,10 +170,11 @@ def _fingerprint(settings: dict[str, float]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _log_failures(verdicts: Sequence[Verdict]) -> None:
+def _log_failures(verdicts: Sequence[Verdict], broken: Sequence[str]) -> None:
     counts = Counter(verdict.outcome for verdict in verdicts)
     if counts[Outcome.ERROR] or counts[Outcome.TIMEOUT]:
+        first = f" (the first: {broken[0][:300]})" if broken else ""
         _logger.warning(
-            "of %d samples %d could not be judged and %d ran out of time",
-            len(verdicts), counts[Outcome.ERROR], counts[Outcome.TIMEOUT],
+            "of %d samples %d could not be judged%s and %d ran out of time",
+            len(verdicts), counts[Outcome.ERROR], first, counts[Outcome.TIMEOUT],
         )  # fmt: skip

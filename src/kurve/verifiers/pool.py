@@ -206,13 +206,16 @@ class WorkerPool:
         index, answering = worker.tasks[0], worker.gold_read
         self._read(worker, run)  # it may have finished while it was being judged
         if worker.tasks and worker.tasks[0] == index and worker.gold_read == answering:
-            worker.tasks.popleft()
             if answering:
+                worker.tasks.popleft()
                 run.results[index] = Result(Outcome.TIMEOUT, detail=f"not judged within {self._budget:g} s")
             else:
-                bad = f"the reference answer cannot be read within {self._budget:g} s"
-                self._bad_golds[run.tasks[index].gold] = bad
-                run.results[index] = Result(Outcome.ERROR, detail=bad)
+                run.tries[index] += 1  # all samples of the problem depend on it, so a hiccup must not decide
+                if run.tries[index] >= _ATTEMPTS:
+                    worker.tasks.popleft()
+                    bad = f"the reference answer cannot be read within {self._budget:g} s"
+                    self._bad_golds[run.tasks[index].gold] = bad
+                    run.results[index] = Result(Outcome.ERROR, detail=bad)
         self._remove(worker, run)
 
     def _lost(self, worker: _Worker, run: "_Run") -> None:
@@ -229,8 +232,8 @@ class WorkerPool:
                 )
         elif worker.tasks:
             index = worker.tasks[0]
-            run.deaths[index] += 1
-            if run.deaths[index] >= _ATTEMPTS:
+            run.tries[index] += 1
+            if run.tries[index] >= _ATTEMPTS:
                 worker.tasks.popleft()
                 detail = f"{_ATTEMPTS} worker processes died judging this answer, the last with status {status}"
                 run.results[index] = Result(Outcome.ERROR, detail=detail)
@@ -306,7 +309,7 @@ class _Run:
         self.tasks = tasks
         self.pending = deque(range(len(tasks)))
         self.results: dict[int, Result] = {}
-        self.deaths: Counter[int] = Counter()
+        self.tries: Counter[int] = Counter()
 
 
 def _cpu_seconds(pid: int) -> float:

@@ -1,7 +1,7 @@
 """Evaluations as `kurve evaluate` logs them, made from counts."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +9,12 @@ import numpy as np
 from kurve.comparison import pass_at_k_curve
 from kurve.export import write_files
 from kurve.metrics.coverage import accuracy_histogram
+from kurve.perplexity import UNJUDGED, Distribution, measure
+from kurve.perplexity_files import write_perplexities
 from kurve.samples_file import NAME, write_samples
 from kurve.types import Outcome, Sample, Table, Tally, Verdict
 from mlflow_plugins.kurve.tracker import MlflowTracker
+from tests.store.support import SPEC
 from tests.tracking_samples import report, run_info
 
 ATTACK = """<script>window.attacked=1</script><img src=x onerror="window.attacked=1"><b>bold</b> javascript:attack()"""
@@ -27,29 +30,39 @@ def log_evaluation(
     n: int = 16,
     experiment: str = "compare",
     ids: Sequence[str] | None = None,
+    strata: Sequence[str] | None = None,
     text: str = "the answer",
+    response: Callable[[str, int], str] | None = None,
     tags: Mapping[str, str] | None = None,
     samples: bool = True,
 ) -> str:
-    """A finished run whose problem i has correct[i] correct samples of n; the first ones are correct."""
+    """A finished run whose problem i has correct[i] correct samples of n; the first ones are correct.
+
+    `response` says what a problem's sample is; None: `text`, the problem and the sample's index. A million samples
+    are made one by one.
+    """
     problems = list(ids or [f"p{place}" for place in range(len(correct))])
     counts = np.array(correct, dtype=np.int64)
-    tally = Tally(
-        tuple(problems), np.full(len(problems), n), counts, np.zeros_like(counts), strata=("",) * len(problems)
-    )
-    rows = [
-        Sample(problem, index, f"{text} {problem} {index}", "stop", 7) for problem in problems for index in range(n)
-    ]
-    says = [
-        Verdict(problem, index, Outcome.CORRECT if index < solved else Outcome.WRONG, f"{text} {index}")
-        for problem, solved in zip(problems, correct, strict=True)
-        for index in range(n)
-    ]
+    kinds = tuple(strata or ("",) * len(problems))
+    tally = Tally(tuple(problems), np.full(len(problems), n), counts, np.zeros_like(counts), strata=kinds)
+
+    def drawn(count: int) -> Iterator[Sample]:
+        for problem in problems:
+            for index in range(count):
+                said = response(problem, index) if response else f"{text} {problem} {index}"
+                yield Sample(problem, index, said, "stop", 7)
+
+    def judged(count: int) -> Iterator[Verdict]:
+        for problem, solved in zip(problems, correct, strict=True):
+            for index in range(count):
+                outcome = Outcome.CORRECT if index < solved else Outcome.WRONG
+                yield Verdict(problem, index, outcome, f"{text} {index}")
+
     tables = (
         Table("problems", ("id", "question"), tuple((problem, f"what is {problem}?") for problem in problems)),
         Table("samples", PREVIEW, tuple(
             (one.problem_id, one.index, verdict.outcome.value, verdict.answer, "", "stop", 7, one.text)
-            for one, verdict in zip(rows, says, strict=True) if one.index < 2
+            for one, verdict in zip(drawn(min(n, 2)), judged(min(n, 2)), strict=True)
         )),
     )  # fmt: skip
     made = dataclasses.replace(
@@ -62,7 +75,7 @@ def log_evaluation(
     folder.mkdir(parents=True, exist_ok=True)
     files = write_files(made, folder)
     if samples:
-        write_samples(folder / NAME, problems, rows, says)
+        write_samples(folder / NAME, problems, drawn(n), judged(n))
         files.append(folder / NAME)
     tracker = MlflowTracker(uri=uri, experiment=experiment, new_run=True, saved_view=False)
     described = {"kurve.kind": "", "kurve.model": name, "kurve.benchmark": "gsm8k", **(tags or {})}
@@ -70,3 +83,36 @@ def log_evaluation(
     tracker.log_report(made, files)
     tracker.finish("FINISHED")
     return tracker.run_id
+
+
+def log_perplexities(uri: str, folder: Path, runs: Mapping[str, str], *, experiment: str = "compare") -> str:
+    """A finished run of `kurve score`: responses of models under the first of them, by the ids of their evaluations."""
+    base, *others = runs
+    found = measure([_drawn(name, base, place) for place, name in enumerate(runs)], base=0)
+    files = write_perplexities(found, folder, title="responses under the base")
+    tags = {"kurve.kind": "perplexity", "kurve.model": base, "kurve.base_run_id": runs[base]}
+    tags["kurve.run_ids"] = ", ".join(runs[name] for name in others)
+    tracker = MlflowTracker(uri=uri, experiment=experiment, new_run=True, saved_view=False)
+    tracker.start(run_info(f"key-{folder.name}", name=f"perplexity under {base}", tags=tags))
+    tracker.log_files(files, "perplexity")
+    tracker.finish("FINISHED")
+    return tracker.run_id
+
+
+def _drawn(name: str, scored_by: str, place: int) -> Distribution:
+    """400 responses of two problems; later models say what the base finds likelier."""
+    rng = np.random.default_rng(place)
+    tokens = rng.integers(20, 80, 400)
+    return Distribution(
+        scored_by=scored_by,
+        drawn_by=name,
+        source=f"/stores/{name}",
+        spec=dataclasses.replace(SPEC, temperature=1.0, top_p=1.0),
+        problem_ids=("p0", "p1"),
+        problem=np.arange(400, dtype=np.int64) % 2,
+        index=np.arange(400, dtype=np.int64) // 2,
+        num_tokens=tokens,
+        num_bytes=3 * tokens,
+        logprob_sum=-tokens * rng.gamma(8.0, 0.05 / (1 + place), 400),
+        correct=np.full(400, UNJUDGED, dtype=np.int8),
+    )

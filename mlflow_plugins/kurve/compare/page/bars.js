@@ -17,6 +17,15 @@ export function histogramOf(series, { label, edges, title, words, unit }) {
   return histogram(series, { label, words: named, title, unit, ticks });
 }
 
+// The bins from the first to the last that any distribution is in, with an empty one at each side.
+export function inUse(distributions) {
+  const [{ edges }] = distributions;
+  const used = edges.slice(0, -1).map((_, bin) => bin).filter((bin) => distributions.some((one) => one.counts[bin] > 0));
+  const first = Math.max(0, (used[0] ?? 0) - 1);
+  const end = Math.min(edges.length - 1, (used.at(-1) ?? edges.length - 2) + 2);
+  return { edges: edges.slice(first, end + 1), counts: distributions.map((one) => one.counts.slice(first, end)) };
+}
+
 function histogram(series, { label, words, title, unit, ticks = null }) {
   const bins = words.length;
   const shares = series.map((one) => {

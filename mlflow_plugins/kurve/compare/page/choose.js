@@ -15,7 +15,7 @@ export async function loadExperiments(select) {
     change({ experiment: first ? first.experiment_id : "" }, { quiet: true, told: false });
   }
   if (state.experiment && !found.some((one) => one.experiment_id === state.experiment)) {
-    found.push({ experiment_id: state.experiment, name: `${state.experiment} (not found)` });
+    found.push({ experiment_id: state.experiment, name: `${state.experiment} (not there, or not yours to read)` });
   }
   replace(select, found.map((one) => el("option", { value: one.experiment_id }, one.name)));
   select.value = state.experiment;
@@ -37,9 +37,10 @@ export function showRuns(place, summary, wanted) {
   const words = wanted.trim().toLowerCase();
   const shown = runs.filter((one) => !words || one.searched.includes(words) || chosen.includes(one.id));
   shown.sort((a, b) => chosen.includes(b.id) - chosen.includes(a.id));
-  replace(summary, `${chosen.length} of ${count(runs.length)} chosen`);
+  const unlisted = chosen.filter((id) => !runs.some((one) => one.id === id)).length;
+  replace(summary, unlisted ? `${chosen.length} chosen, ${unlisted} of them not in this list` : `${chosen.length} of ${count(runs.length)} chosen`);
   if (!runs.length) {
-    replace(place, el("p", {}, "No finished evaluation in this experiment. Run `kurve evaluate`, or choose another experiment."));
+    replace(place, el("p", {}, "You see no finished evaluation in this experiment: there is none yet (`kurve evaluate` makes one), or you may not read it. Choose another experiment, or ask for READ permission."));
     return;
   }
   const heads = ["show", "base", "model", "benchmark", "role", "started", ""];

@@ -1,11 +1,12 @@
 // Puts the page together: each part is filled as its answer arrives, and a newer view overtakes an older one.
 
 import { ask } from "./ask.js";
-import { accuracies, histogramOf } from "./bars.js";
+import { accuracies, histogramOf, inUse } from "./bars.js";
 import { loadExperiments, loadRuns, showRuns } from "./choose.js";
 import { differences, passAtK } from "./curves.js";
 import { el, replace } from "./elements.js";
 import { coverage, numbers, verdicts } from "./findings.js";
+import { kinds } from "./kinds.js";
 import { markProblem, showProblems } from "./problems.js";
 import { showSamples } from "./samples.js";
 import { change, chosenRuns, onChange, state, tunedRun } from "./state.js";
@@ -38,7 +39,7 @@ async function update(changes) {
   await guarded(async () => {
     if ("experiment" in changes) return experiment();
     if (changed(STATISTICS)) return statistics();
-    if ("tuned" in changes || "set" in changes) showCoverage();
+    if (changed(["tuned", "set", "stratum"])) showCoverage();
     if ("problem" in changes) markProblem(body("problems"));
     const parts = [];
     if (changed(TABLE)) parts.push(table());
@@ -132,18 +133,31 @@ async function showPerplexity() {
   if (!run) return;
   try {
     const found = await ask("perplexity", { runs: run.id }, { keep: true });
-    const [{ edges }] = found.distributions;
-    const series = found.distributions.map((one, place) => ({ name: one.name, place, counts: one.counts }));
+    const drawn = inUse(found.distributions);
+    const places = placesOf(found.distributions.map((one) => one.drawn_by));
+    const series = drawn.counts.map((counts, row) => ({ name: found.distributions[row].name, place: places[row], counts }));
     const words = (edge) => String(Number(Math.exp(edge).toPrecision(3)));
-    replace(byId("perplexity"), el("h3", {}, "Perplexity"), histogramOf(series, { label: "Samples by perplexity", edges, title: `perplexity a ${found.unit}`, words, unit: "samples" }));
+    replace(byId("perplexity"), el("h3", {}, "Perplexity of single samples"), histogramOf(series, { label: "Samples by perplexity", edges: drawn.edges, title: `perplexity a ${found.unit}`, words, unit: "samples" }));
   } catch (error) {
     replace(byId("perplexity"), el("p", { class: "error" }, error.message));
   }
 }
 
+// A distribution has the colour of the model that drew it, if that is shown; others come after those of all that are.
+function placesOf(drawers) {
+  let free = Math.max(0, ...models.map((one) => one.place + 1));
+  const taken = new Set();
+  return drawers.map((name) => {
+    const model = models.find((one) => one.name === name && !taken.has(one.place));
+    const place = model ? model.place : free++;
+    taken.add(place);
+    return place;
+  });
+}
+
 function showFindings(base, tuned) {
   body("findings").removeAttribute("aria-busy");
-  const hint = !base ? "The base cannot be shown." : !tuned.length ? "Choose a second run to compare it with the base." : "";
+  const hint = !base ? "The base cannot be shown; the reason is under pass@k." : !tuned.length ? "Choose a second run to compare it with the base." : "";
   replace(body("findings"), comparisons.length ? verdicts(comparisons) : el("p", {}, hint), notes());
   replace(body("difference"), comparisons.length ? differences(comparisons) : el("p", {}, hint),
     comparisons.length ? el("p", { class: "dim" }, "Tuned − base in points, paired by problem. Where the band leaves out 0, a gain or loss is established. The bar above the axis is where the crossover may lie, the dot its estimate.") : null);
@@ -170,6 +184,17 @@ function showCoverage() {
   keepFocus(() => replace(body("coverage"), choice, one ? coverage(one, state.set, (set) => {
     change({ set, page: "0" });
     if (set) byId("problems").scrollIntoView({ block: "nearest" });
+  }) : null));
+  showKinds(one);
+}
+
+// A single kind would only say again what is said of all problems.
+function showKinds(one) {
+  const known = (one?.strata ?? []).length > 1;
+  byId("kinds").hidden = !known;
+  keepFocus(() => replace(body("kinds"), known ? kinds(one, state.stratum, (stratum) => {
+    change({ stratum, page: "0" });
+    if (stratum) byId("problems").scrollIntoView({ block: "nearest" });
   }) : null));
 }
 
@@ -202,7 +227,7 @@ function nothing() {
   [models, comparisons] = [[], []];
   for (const id of ["findings", "curves", "difference", "numbers", "coverage", "histograms", "problems"]) replace(body(id));
   replace(body("findings"), el("p", {}, "Choose at least one run."));
-  byId("samples").hidden = true;
+  byId("samples").hidden = byId("kinds").hidden = true;
 }
 
 // Names for people, all different.

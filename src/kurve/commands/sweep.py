@@ -1,0 +1,78 @@
+"""`kurve sweep`: how the jobs of a sweep fare, and the end of those whose process is gone."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from kurve import sweep
+from kurve.commands.sweep_show import jobs_table
+from kurve.commands.sweeping import FOLDER
+from kurve.errors import ConfigError
+from kurve.sweep import JobStatus, Sweep
+
+ACTIONS = ("status", "reconcile")
+
+
+def main(cfg: DictConfig) -> None:
+    """Show one sweep, or list all; `reconcile` first closes the jobs that nobody runs any more.
+
+    Raises:
+        ConfigError: there is no such action or sweep.
+        SweepError: a record is damaged.
+    """
+    if cfg.action not in ACTIONS:
+        raise ConfigError(f"kurve sweep takes {' or '.join(ACTIONS)} and the name of a sweep, got {cfg.action!r}")
+    root = Path(cfg.paths.out) / FOLDER
+    console = Console(highlight=False)
+    sweeps = _named(root, cfg.sweep_name)
+    if cfg.action == "reconcile":
+        for one in sweeps:
+            _close(one, one.folder(root), console)
+    if len(sweeps) == 1:
+        [only] = sweeps
+        folder = only.folder(root)
+        console.print(jobs_table(only.name, only.jobs, sweep.states(folder, only.jobs), folder))
+        console.print(Text(f"sweep    {folder}"), soft_wrap=True)
+    elif sweeps:
+        console.print(_overview(root, sweeps))
+    else:
+        console.print(
+            Text(f"there are no sweeps in {root}; kurve evaluate -m seed=0,1,2 ... makes one"), soft_wrap=True
+        )
+
+
+def _named(root: Path, name: object) -> list[Sweep]:
+    """The sweep of that name, or all."""
+    found = {path.parent.name: path.parent for path in sorted(root.glob(f"*/{sweep.RECORD}"))}
+    if name is None:
+        wanted = list(found.values())
+    elif str(name) in found:
+        wanted = [found[str(name)]]
+    else:
+        near = difflib.get_close_matches(str(name), found, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(found) or 'none'}"
+        raise ConfigError(f"there is no sweep {str(name)!r} in {root}; {hint}")
+    return [one for folder in wanted if (one := sweep.read(folder)) is not None]
+
+
+def _close(one: Sweep, folder: Path, console: Console) -> None:
+    closed = [job for job in one.jobs if sweep.close_lost(folder / job.key) is not None]
+    for job in closed:
+        console.print(Text(f"{one.name}: {job.key} was running and its process is gone: KILLED"), soft_wrap=True)
+
+
+def _overview(root: Path, sweeps: Sequence[Sweep]) -> Table:
+    table = Table()
+    statuses = list(JobStatus)
+    for column in ("sweep", "command", "jobs", *(str(status).lower() for status in statuses)):
+        table.add_column(column, overflow="fold")
+    for one in sweeps:
+        found = [record.status for record in sweep.states(one.folder(root), one.jobs)]
+        counts = [str(found.count(status) or "") for status in statuses]
+        table.add_row(one.name, one.command, str(len(one.jobs)), *counts)
+    return table

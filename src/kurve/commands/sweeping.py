@@ -1,0 +1,252 @@
+"""A multirun: every job checked before the first is started, finished ones skipped, the rest handed to a launcher."""
+
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+from rich.text import Text
+
+from kurve import sweep
+from kurve.commands import provenance
+from kurve.commands.build import plain
+from kurve.commands.job import CONTROLLER, identity
+from kurve.commands.sweep_show import differing, jobs_table, tail_of
+from kurve.commands.sweep_summary import summary, track
+from kurve.commands.sweep_watch import watched
+from kurve.commands.training_plan import label
+from kurve.errors import ConfigError, KurveError, SweepError
+from kurve.study import quoted
+from kurve.sweep import Job, JobRecord, JobStatus, Sweep
+
+FOLDER = "sweeps"  # below paths.out
+
+_SWEEP_VARIABLE, _JOB_VARIABLE = provenance.SWEEP_TAGS
+_NOT_THE_JOB = ("hydra", "paths", "tracker", "sweep_name")  # of its config: where it is kept and shown
+_SHOWN = 5  # refused jobs that are spelled out
+_ATTEMPTS = 2  # of a job that was ended by a launcher's crash: it may have been the victim of another
+
+
+@dataclass(frozen=True, slots=True)
+class Sweeping:
+    """What Hydra gives a sweeper to work with."""
+
+    config: DictConfig
+    loader: ConfigLoader
+    launcher: Launcher
+    batch: int | None  # jobs a call of the launcher
+
+
+def run_sweep(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str) -> list[JobRecord]:
+    """Check all jobs, run those that are not finished, show how all of them fare.
+
+    Args:
+        sweeping: config, loader and launcher.
+        points: the overrides of each job.
+        command: which all of them run.
+
+    Returns:
+        The jobs' records, in order.
+
+    Raises:
+        ConfigError: a job that cannot run, or two that are the same; nothing was started.
+        SweepError: jobs did not finish; the same command tries those again.
+    """
+    jobs = _checked(sweeping, points, command)
+    name = sweep_name(sweeping.config, command, jobs)
+    folder = Path(sweeping.config.paths.out) / FOLDER / name
+    with sweep.locked(folder):
+        sweep.write(folder, sweep.joined(sweep.read(folder), Sweep(name, command, tuple(jobs))))
+        crash = _run(sweeping, name, folder, jobs)
+        records = sweep.states(folder, jobs)
+    _show(name, folder, jobs, records)
+    if url := track(sweeping.config, summary(name, command, folder, jobs, records)):
+        Console(highlight=False).print(Text(f"run      {url}"), soft_wrap=True)
+    if any(record.status is not JobStatus.FINISHED for record in records):
+        raise SweepError(_in_words(name, jobs, records, crash))
+    return records
+
+
+def sweep_name(config: DictConfig, command: str, jobs: Sequence[Job]) -> str:
+    """The name that was given, or one of the command and the jobs, so that the same command line finds its sweep."""
+    if config.sweep_name is not None:
+        return label(config.sweep_name, "sweep_name")
+    return f"{command}-{provenance.digest(sorted(job.key for job in jobs))[:8]}"
+
+
+def job_key(command: str, cfg: DictConfig) -> str:
+    """12 hex digits of a job's resolved settings, without where it is kept and how it is tracked.
+
+    Raises:
+        ConfigError: an interpolation cannot be resolved or a mandatory value is missing.
+    """
+    settings = {key: value for key, value in plain(cfg).items() if key not in _NOT_THE_JOB}
+    return provenance.digest(command, settings)[:12]
+
+
+def _checked(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str) -> list[Job]:
+    """A job for each point, all of which could start.
+
+    Raises:
+        ConfigError: one cannot, or two are the same.
+    """
+    check = getattr(import_module(f"kurve.commands.{command}"), "check", None)
+    jobs: list[Job] = []
+    refused: list[str] = []
+    for point, named in zip(points, differing(points), strict=True):
+        try:
+            cfg = sweeping.loader.load_sweep_config(sweeping.config, list(point))
+            with _as_current(cfg):
+                task = _without_hydra(cfg)
+                jobs.append(Job(job_key(command, task), tuple(point)))
+                if check is not None:
+                    check(task)
+        except (KurveError, OmegaConfBaseException) as error:
+            refused.append(f"{shlex.join(named)}: {error}")
+    if refused:
+        more = f"\n... and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
+        raise ConfigError(
+            f"{len(refused)} of {len(points)} jobs cannot run, so none was started:\n"
+            + "\n".join(refused[:_SHOWN])
+            + more
+        )
+    _refuse_twins(jobs)
+    return jobs
+
+
+def _refuse_twins(jobs: Sequence[Job]) -> None:
+    seen: dict[str, Job] = {}
+    for job in jobs:
+        if job.key in seen:
+            raise ConfigError(
+                f"two jobs are the same: {shlex.join(seen[job.key].overrides)} and {shlex.join(job.overrides)}; "
+                "sweep over something that changes what is done"
+            )
+        seen[job.key] = job
+
+
+@contextmanager
+def _as_current(cfg: DictConfig) -> Iterator[None]:
+    """While the block lasts, Hydra says of this config what it says of a running job's."""
+    current = HydraConfig.instance()
+    before, current.cfg = current.cfg, None
+    try:
+        current.set_config(cfg)
+        yield
+    finally:
+        current.cfg = before
+
+
+def _without_hydra(cfg: DictConfig) -> DictConfig:
+    task = cfg.copy()
+    with open_dict(task):
+        del task["hydra"]
+    return task
+
+
+def _run(sweeping: Sweeping, name: str, folder: Path, jobs: Sequence[Job]) -> BaseException | None:
+    """Start what is to be done; a launcher that crashes under its jobs is started again for those it took along.
+
+    Returns:
+        What the launcher's last crash was; None if it did not crash.
+    """
+    labels = [shlex.join(named) for named in differing([job.overrides for job in jobs])]
+    before = [record.attempt for record in _closed(folder, jobs)]
+    crash: BaseException | None = None
+    while True:
+        records = _closed(folder, jobs)
+        todo = [
+            (job, named)
+            for job, named, record, tried in zip(jobs, labels, records, before, strict=True)
+            if _is_open(record, crashed=crash is not None) and record.attempt - tried < _ATTEMPTS
+        ]
+        if not todo:
+            return crash
+        sys.stderr.write(_announced(name, len(jobs), len(todo)))
+        known = sum(record.status is JobStatus.FINISHED for record in records)
+        with watched(folder, todo, known=known, total=len(jobs)):
+            crash = _launch(sweeping, name, folder, [job for job, _ in todo])
+        after = _closed(folder, jobs)
+        if crash is None or [one.attempt for one in after] == [one.attempt for one in records]:  # no job was started
+            return crash
+
+
+def _closed(folder: Path, jobs: Sequence[Job]) -> list[JobRecord]:
+    """How the jobs fare, with those that are lost on record as killed."""
+    for job in jobs:
+        sweep.close_lost(folder / job.key)
+    return sweep.states(folder, jobs)
+
+
+def _is_open(record: JobRecord, *, crashed: bool) -> bool:
+    """Whether a job is to be started: neither finished nor at work elsewhere; after a crash only what that ended."""
+    done = (JobStatus.FINISHED, JobStatus.RUNNING, *((JobStatus.FAILED,) if crashed else ()))
+    return record.status not in done
+
+
+def _announced(name: str, total: int, todo: int) -> str:
+    before = f", {total - todo} are finished or at work" if todo < total else ""
+    return f"sweep {name}: {todo} of {total} jobs to run{before}\n"
+
+
+def _launch(sweeping: Sweeping, name: str, folder: Path, jobs: Sequence[Job]) -> BaseException | None:
+    """Hand the jobs to the launcher, in batches; what it raises is returned: the jobs' records tell what was done."""
+    config = sweeping.config
+    with open_dict(config):
+        config.hydra.sweep.dir = str(folder)
+        config.hydra.overrides.hydra.extend(_of_all(config, name, folder))
+    size = sweeping.batch or len(jobs)
+    for start in range(0, len(jobs), size):
+        batch = [[*job.overrides, *_of_job(job)] for job in jobs[start : start + size]]
+        try:
+            sweeping.launcher.launch(batch, initial_job_idx=start)
+        except Exception as error:  # noqa: BLE001 every launcher has crashes of its own
+            return error
+    return None
+
+
+def _of_all(config: DictConfig, name: str, folder: Path) -> list[str]:
+    """What every job is told: the sweep, its folder, and where things are kept, also where it is started elsewhere."""
+    variables = {
+        _SWEEP_VARIABLE: name,
+        CONTROLLER: identity(),
+        "KURVE_OUT": str(config.paths.out),
+        "KURVE_CACHE": str(config.paths.cache),
+    }
+    return [f"hydra.sweep.dir={quoted(str(folder))}", *(_variable(*one) for one in variables.items())]
+
+
+def _of_job(job: Job) -> list[str]:
+    """What one job is told beside its settings: its folder and its tag."""
+    return [f"hydra.sweep.subdir='{job.key}'", _variable(_JOB_VARIABLE, job.key)]
+
+
+def _variable(name: str, value: str) -> str:
+    return f"++hydra.job.env_set.{name}={quoted(value)}"
+
+
+def _show(name: str, folder: Path, jobs: Sequence[Job], records: Sequence[JobRecord]) -> None:
+    console = Console(highlight=False)
+    console.print(jobs_table(name, jobs, records, folder))
+    console.print(Text(f"sweep    {folder}"), soft_wrap=True)
+
+
+def _in_words(name: str, jobs: Sequence[Job], records: Sequence[JobRecord], crash: BaseException | None) -> str:
+    finished = sum(record.status is JobStatus.FINISHED for record in records)
+    lines = [f"sweep {name}: {finished} of {len(jobs)} jobs are finished"]
+    for named, record in zip(differing([job.overrides for job in jobs]), records, strict=True):
+        if record.status is not JobStatus.FINISHED and len(lines) <= _SHOWN:
+            lines.append(f"{record.status} {shlex.join(named)}{tail_of(record)}")
+    if crash is not None:
+        lines.append(f"the launcher ended with {type(crash).__name__}: {' '.join(str(crash).split())[:300]}")
+    lines.append("the same command goes on with what is not finished")
+    return "\n".join(lines)

@@ -1,0 +1,183 @@
+"""Multiruns as a user types them: checked first, resumed, told truthfully."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.commands.test_evaluate import BASE, problems  # noqa: F401 a fixture
+from tests.conftest import RunKurve, command_environment, command_line
+
+SWEEP = (*BASE, "num_samples=4", "tracker=dir", "sweep_name=three", "-m")
+
+pytestmark = pytest.mark.usefixtures("problems")
+
+
+def records(folder: Path, name: str = "three") -> dict[str, dict[str, object]]:
+    """What the sweep's jobs left, by the settings that a person typed last."""
+    root = folder / "outputs" / "sweeps" / name
+    jobs = json.loads((root / "sweep.json").read_text())["jobs"]
+    found = {job["overrides"][-1]: root / job["key"] / "job.json" for job in jobs}
+    return {name: json.loads(path.read_text()) for name, path in found.items() if path.is_file()}
+
+
+def runs(folder: Path, *, summaries: bool = False) -> list[dict[str, object]]:
+    """The runs in the tracker: those of the jobs, or the sweeps' own."""
+    found = [json.loads(path.read_text()) for path in sorted((folder / "outputs" / "tracking").glob("*/run.json"))]
+    return [run for run in found if str(run["name"]).startswith("sweep ") is summaries]
+
+
+def test_a_sweep_shows_all_its_jobs_and_does_none_of_them_again(kurve: RunKurve, tmp_path: Path) -> None:
+    first = kurve("evaluate", *SWEEP, "seed=0,1")
+    assert first.returncode == 0, first.stderr
+    assert "2 of 2 jobs to run" in first.stderr
+    assert first.stdout.count("FINISHED") == 2
+    found = records(tmp_path)
+    assert {name: (one["status"], one["attempt"]) for name, one in found.items()} == {
+        "seed=0": ("FINISHED", 1),
+        "seed=1": ("FINISHED", 1),
+    }
+    tags = [json.loads(path.read_text()) for path in (tmp_path / "outputs" / "tracking").glob("*/tags.json")]
+    assert {one["kurve.sweep"] for one in tags} == {"three"}
+    assert len({one["kurve.sweep.job"] for one in tags if "kurve.sweep.job" in one}) == 2
+    [of_the_sweep] = [one for one in tags if one.get("kurve.kind") == "sweep"]
+    assert of_the_sweep["kurve.best.pass_at_1"].startswith("seed=")
+    assert [run["status"] for run in runs(tmp_path, summaries=True)] == ["FINISHED"]
+    [table] = (tmp_path / "outputs" / "tracking").glob("*/artifacts/sweep/jobs.csv")
+    assert [line.split(",")[1:3] for line in table.read_text().splitlines()[1:]] == [
+        ["seed=0", "FINISHED"],
+        ["seed=1", "FINISHED"],
+    ]
+
+    again = kurve("evaluate", *SWEEP, "seed=0,1,2")  # one more seed
+    assert again.returncode == 0, again.stderr
+    assert "1 of 3 jobs to run, 2 are finished" in again.stderr
+    assert [one["attempt"] for one in records(tmp_path).values()] == [1, 1, 1]
+    assert len(runs(tmp_path)) == 3
+
+    shown = kurve("sweep", "status", "three")
+    assert shown.returncode == 0
+    assert shown.stdout.count("FINISHED") == 3
+    assert "pass@4" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("swept", "words"),
+    [
+        ("num_samples=4,0", ("1 of 2 jobs", "num_samples=0", "whole number")),
+        ("sampling.temperature=1.0,hot", ("1 of 2 jobs", "sampling.temperature=hot")),
+        ("benchmark.path=problems.jsonl,missing.jsonl", ("1 of 2 jobs", "missing.jsonl")),
+        ("sampler.answers=[a],3", ("1 of 2 jobs", "sampler.answers")),
+        ("seed=1,1", ("two jobs are the same",)),
+        ("tracker.folder=a,b", ("two jobs are the same",)),
+        ("sweep_name=a/b seed=1,2", ("sweep_name=",)),
+    ],
+)
+def test_a_job_that_cannot_run_is_refused_before_any_is_started(
+    swept: str, words: tuple[str, ...], kurve_here: RunKurve, tmp_path: Path
+) -> None:
+    refused = kurve_here("evaluate", *SWEEP, *swept.split())
+    assert refused.returncode == 2
+    for word in words:
+        assert word in refused.stderr
+    assert not list((tmp_path / "outputs").glob("sweeps/*/*/job.json"))
+    assert not (tmp_path / "outputs" / "samples").exists()
+
+
+def test_a_failed_job_is_told_and_the_others_are_done(kurve: RunKurve, tmp_path: Path) -> None:
+    failing = ("sampler.fail_after=3,null", "seed=0")
+    done = kurve("evaluate", *SWEEP, *failing)
+    assert done.returncode == 2
+    assert "1 of 2 jobs are finished" in done.stderr
+    assert "the same command goes on" in done.stderr
+    statuses = sorted(str(one["status"]) for one in _all(tmp_path))
+    assert statuses == ["FAILED", "FINISHED"]
+    assert [one["status"] for one in runs(tmp_path)] == ["FINISHED"]  # both are the same evaluation, which went on
+    assert [run["status"] for run in runs(tmp_path, summaries=True)] == ["FAILED"]
+
+
+def _all(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(path.read_text()) for path in (folder / "outputs" / "sweeps" / "three").glob("*/job.json")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_sweep_says_killed_and_goes_on(number: signal.Signals, kurve: RunKurve, tmp_path: Path) -> None:
+    slow = ("sampler.seconds=0.5", "seed=0,1")
+    process = subprocess.Popen(
+        command_line(["evaluate", *SWEEP, *slow]),
+        cwd=tmp_path,
+        env=command_environment() | {"KURVE_CACHE": str(tmp_path / "cache")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "outputs").glob("tracking/*/run.json")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == 130
+    assert [one["status"] for one in _all(tmp_path)] == ["KILLED"]
+    assert [one["status"] for one in runs(tmp_path)] == ["KILLED"]
+    done = kurve("evaluate", *SWEEP, "seed=0,1", "sampler.seconds=0.5")
+    assert done.returncode == 0, done.stderr
+    assert sorted(one["attempt"] for one in _all(tmp_path)) == [1, 2]  # type: ignore[type-var]
+    assert [one["status"] for one in runs(tmp_path)] == ["FINISHED", "FINISHED"]
+
+
+def _kill_two_jobs_and_the_controller(process: "subprocess.Popen[bytes]", folder: Path) -> None:
+    killed: set[int] = set()
+    deadline = time.monotonic() + 240
+    while len(killed) < 2 and process.poll() is None and time.monotonic() < deadline:
+        for one in _all(folder):
+            pid = int(str(one["pid"]))
+            if one["status"] == "RUNNING" and pid not in killed and len(killed) < 2:
+                os.kill(pid, signal.SIGKILL)
+                killed.add(pid)
+        time.sleep(0.3)
+    assert len(killed) == 2
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cluster", ["local", "submitit", "ray"])
+def test_two_jobs_and_the_controller_killed_end_as_six_finished_runs(
+    cluster: str, kurve: RunKurve, tmp_path: Path
+) -> None:
+    if cluster == "ray":
+        pytest.importorskip("ray", reason="Ray is not installed")
+    words = ["evaluate", *SWEEP, f"cluster={cluster}", "seed=0,1,2,3,4,5", "sampler.seconds=0.1"]
+    process = subprocess.Popen(
+        command_line(words),
+        cwd=tmp_path,
+        env=command_environment() | {"KURVE_CACHE": str(tmp_path / "cache")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    _kill_two_jobs_and_the_controller(process, tmp_path)
+    assert any(one["status"] == "RUNNING" for one in _all(tmp_path))
+    for _ in range(3):  # jobs that outlive their controller are waited for by the next start
+        done = kurve(*words)
+        if done.returncode == 0:
+            break
+        time.sleep(20)
+    assert done.returncode == 0, done.stderr
+    assert [one["status"] for one in _all(tmp_path)] == ["FINISHED"] * 6
+    assert [one["status"] for one in runs(tmp_path)] == ["FINISHED"] * 6
+    assert max(int(str(one["attempt"])) for one in _all(tmp_path)) >= 2
+
+
+def test_a_cluster_that_is_not_installed_is_named_with_how_to_install_it(kurve_here: RunKurve) -> None:
+    if find_spec("hydra_plugins.hydra_ray_launcher"):
+        pytest.skip("Ray's launcher is installed")
+    refused = kurve_here("evaluate", *SWEEP, "cluster=ray", "seed=0,1")
+    assert refused.returncode == 2
+    assert "pip install 'kurve[ray]'" in refused.stderr
