@@ -1,18 +1,22 @@
-"""Logging a 1,024-point curve to an MLflow server on loopback, against one `log_metric` a point; what a spool costs."""
+"""Logging to an MLflow server on loopback: a curve and traces against a call for each; what a spool costs."""
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 from benchmarks import Row
 from kurve.tracking import report_points
+from mlflow_plugins.kurve.reports import CURVE_POINTS
 from mlflow_plugins.kurve.spool.store import SpoolingRestStore, build_store
-from mlflow_plugins.kurve.tracker import CURVE_POINTS, MlflowTracker
+from mlflow_plugins.kurve.tracker import MlflowTracker
+from tests.mlflow_plugins.measured import measured
 from tests.mlflow_plugins.servers import Server
 from tests.tracking_samples import report, run_info
 
@@ -30,6 +34,7 @@ def run(quick: bool = False) -> list[Row]:
         batch = _best(repeats, lambda: _log_batch_seconds(client, tracker))
         ours = _best(repeats, lambda: _report_seconds(server.uri, server.folder))
         spooled, delivered = _spooled_seconds(server.uri, tracker.run_id, timed)
+        traces = [_traces_row(server.uri, number, timed=8 if quick else 50) for number in (256, 500)]
     natively = len([p for p in report_points(report(NUM_POINTS), per_curve=CURVE_POINTS)[0] if p.step])
     baseline = f"{single:.2f} s for {NUM_POINTS} log_metric calls ({timed} timed, scaled)"
     return [
@@ -53,7 +58,40 @@ def run(quick: bool = False) -> list[Row]:
             detail=f"{1000 * single / NUM_POINTS:.1f} ms / {1000 * spooled / timed:.2f} ms a call, on disk when it "
             f"returns; all {timed} at the server after {delivered:.2f} s",
         ),
+        *traces,
     ]
+
+
+def _traces_row(uri: str, number: int, *, timed: int) -> Row:
+    single = _log_trace_seconds(uri, timed) * number / timed
+    result = measured([row % 9 for row in range(number)])
+    seconds = []
+    for traces in ("auto", "none"):
+        tracker = MlflowTracker(uri=uri, experiment="bench", new_run=True, traces=traces)
+        tracker.start(run_info())
+        started = time.perf_counter()
+        tracker.log_report(result, [])
+        seconds.append(time.perf_counter() - started)
+    ours = seconds[0] - seconds[1]
+    return Row(
+        name=f"traces of {number} problems with their feedback, against log_trace and log_feedback one by one",
+        ratio=single / ours,
+        goal=None,
+        detail=f"{single:.1f} s ({timed} problems timed, scaled) / {ours:.1f} s, which an evaluation takes longer by",
+    )
+
+
+def _log_trace_seconds(uri: str, count: int) -> float:
+    """As MLflow's pages say to do it: a trace, then each of its two numbers."""
+    os.environ["MLFLOW_ENABLE_ASYNC_TRACE_LOGGING"] = "false"  # feedback needs a trace that is there
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_experiment("bench")
+    started = time.perf_counter()
+    for number in range(count):
+        trace = mlflow.log_trace(request={"problem_id": f"p{number}"}, response="4")
+        for name, value in (("pass_at_1", 0.5), ("solved_at_8", True)):
+            mlflow.log_feedback(trace_id=trace, name=name, value=value)
+    return time.perf_counter() - started
 
 
 @contextmanager

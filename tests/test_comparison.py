@@ -1,5 +1,6 @@
 """Two tallies -> what changed, in numbers and in words."""
 
+import dataclasses
 import json
 from fractions import Fraction
 from math import comb
@@ -7,7 +8,8 @@ from math import comb
 import numpy as np
 import pytest
 
-from kurve.comparison import as_json, compare, in_words, paired, pass_at_k_curve
+from kurve.commands.compared import headline_numbers
+from kurve.comparison import as_json, compare, crossing_is_established, in_words, paired, pass_at_k_curve
 from kurve.errors import DataError, MetricError
 from kurve.metrics.bootstrap import Estimate
 from kurve.metrics.paired import Change
@@ -40,6 +42,19 @@ def test_gain_and_loss_are_told_apart_by_k() -> None:
     low, high = found.crossover.confidence_set
     assert found.ranges[0].last + 1 == low < found.crossover.point < high == found.ranges[-1].first
     assert found.crossover.probability == 1.0
+
+
+def test_a_crossover_is_established_only_where_a_gain_and_a_later_loss_are() -> None:
+    whole = compare(*sharpened_pair(256, 256), rng=np.random.default_rng(0))
+    few = compare(*sharpened_pair(12, 16), rng=np.random.default_rng(0))
+    assert crossing_is_established(whole)
+    assert headline_numbers(whole)["crossover_k"] == whole.crossover.point
+    assert not crossing_is_established(few)
+    assert "crossover_k" not in headline_numbers(few)
+    only_gains = dataclasses.replace(whole, ranges=whole.ranges[:1])
+    only_losses = dataclasses.replace(whole, ranges=whole.ranges[-1:])
+    assert not crossing_is_established(only_gains)
+    assert not crossing_is_established(only_losses)
 
 
 def test_a_comparison_equals_exact_rational_arithmetic_for_ragged_counts() -> None:

@@ -27,6 +27,7 @@ NAMES = {
     "report.json",
     "pass_at_k.png",
     "pass_at_k.svg",
+    "accuracy.image.png",
     "accuracy.png",
     "accuracy.svg",
 }

@@ -1,5 +1,6 @@
 """Verdicts and samples -> Report."""
 
+import math
 import random
 import resource
 import subprocess
@@ -17,6 +18,7 @@ from kurve.errors import ConfigError, MetricError
 from kurve.metrics.answers import diversity, majority
 from kurve.metrics.bootstrap import Estimate
 from kurve.metrics.coverage import solved_share
+from kurve.metrics.likelihood import EDGES, histogram
 from kurve.metrics.passk import pass_at_k
 from kurve.report import Metric, MetricValue, ReportSettings, build_report, check_budget, tally
 from kurve.types import (
@@ -240,6 +242,18 @@ def test_errors_shorten_the_curve_and_are_noted() -> None:
     text = " ".join(made.notes)
     for part in ("2 judgements in 1 problems failed", "n is 2 to 4", r"k in [3] is left out"):
         assert part in text
+
+
+def test_perplexities_of_single_samples_are_counted_in_bins_that_all_runs_share() -> None:
+    nats = [0.0, 0.009, 0.01, *EDGES[5:9].tolist(), 0.5, 10.0, 1e6, math.inf]
+    drawn = [Sample("p0", i, str(i), "stop", 10, logprob_sum=-10 * one) for i, one in enumerate(nats)]
+    drawn += [Sample("p0", len(nats), "unknown", "stop", 10), Sample("p0", len(nats) + 1, "", "stop", 0, logprob_sum=0)]
+    made = report([[C] * len(drawn)], ReportSettings(num_samples=len(drawn)), drawn)
+    [found] = [one for one in made.histograms if one.name == "perplexity"]
+    assert np.array_equal(found.edges, EDGES)
+    assert found.counts.tolist() == histogram(nats[:-1]).tolist()
+    unknown = report([[C]], ReportSettings(num_samples=1), [Sample("p0", 0, "a", "stop", 10)])
+    assert [one.name for one in unknown.histograms] == ["accuracy"]
 
 
 def test_tokens_finish_reasons_and_logprobs_come_from_the_samples() -> None:

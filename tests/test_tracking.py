@@ -200,6 +200,7 @@ def test_the_tracker_that_keeps_nothing_does_nothing(tmp_path: Path) -> None:
     assert (tracker.url, tracker.hint) == ("", "")
     tracker.log_points(timed(1))
     tracker.log_files([tmp_path / "absent"], "rollouts")
+    tracker.log_tags({"kurve.kind": "base"})
     with tracker.in_background():
         pass
     assert (tracker.run_id, tracker.destination) == ("", "")
@@ -266,11 +267,22 @@ def test_points_and_files_need_a_run(tmp_path: Path) -> None:
     acts: tuple[Callable[[], None], ...] = (
         lambda: tracker.log_points(timed(1)),
         lambda: tracker.log_files([], "rollouts"),
+        lambda: tracker.log_tags({}),
     )
     for act in acts:
         with pytest.raises(TrackingError, match="before a run was started"):
             act()
     assert (tracker.run_id, tracker.destination) == ("", str(tmp_path))
+
+
+def test_tags_that_come_later_join_those_of_the_start(tmp_path: Path) -> None:
+    first = started(tmp_path)
+    before = first.tags(first.run_id)
+    later = DirTracker(tmp_path)
+    later.attach(first.run_id)
+    later.log_tags({"kurve.verdict.gsm8k": "gain at k = 1"})
+    later.log_tags({"kurve.verdict.gsm8k": "loss at k = 1", "kurve.base_run_id": "b"})
+    assert later.tags(first.run_id) == {**before, "kurve.verdict.gsm8k": "loss at k = 1", "kurve.base_run_id": "b"}
 
 
 def test_a_run_is_taken_up_as_it_is_and_ends_when_it_is_said_to(tmp_path: Path) -> None:

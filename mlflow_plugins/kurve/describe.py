@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
@@ -22,7 +23,13 @@ COLOUR_TAG = "mlflow.runColor"
 ROLE_COLOURS = {"base": "#666666", "tuned": "#D55E00", "teacher": "#0072B2", "distilled": "#009E73"}
 
 _BATCH_BYTES = 500_000  # of JSON a request; servers refuse more than a megabyte
+NOTE_TAG = "mlflow.note.content"  # the description, of runs and experiments
+BASE_TAG, VERDICT_TAG = "kurve.base_run_id", "kurve.verdict."
+
 _NOTES = "\n\n**Before using the numbers:**\n"
+_VERDICT = "\n\n**Against its base:** "
+# Relative, so that it holds under a prefix too; elsewhere it leads to a page that is not there.
+_APP = "on a server started with `--app-name kurve`"
 
 
 def new_metrics(client: MlflowClient, run: Run, points: Sequence[Point]) -> Iterator[Metric]:
@@ -40,15 +47,16 @@ def new_metrics(client: MlflowClient, run: Run, points: Sequence[Point]) -> Iter
             yield Metric(point.key, point.value, later, point.step)
 
 
-def described(run: RunInfo, view: str, attempt: int) -> dict[str, str]:
+def described(run: RunInfo, place: tuple[str, str], view: str, attempt: int) -> dict[str, str]:
     """The tags a run starts with: its own, its description, and the colour of its role unless it has one.
 
     Args:
         run: what is known of it.
+        place: ids of its experiment and of itself.
         view: address of the experiment's chart view, empty if there is none.
         attempt: how often it was started, this time included.
     """
-    given = {"mlflow.note.content": _note(run, view)} | dict(run.tags)
+    given = {NOTE_TAG: _note(run, place, view)} | dict(run.tags)
     colour = ROLE_COLOURS.get(given.get(ROLE_TAG, ""))
     return ({COLOUR_TAG: colour} if colour else {}) | given | {ATTEMPT_TAG: str(attempt)}
 
@@ -83,7 +91,7 @@ def attempt(run: Run) -> int:
 def report_tags(report: Report, files: Sequence[Path], skipped: Sequence[str], note: str) -> dict[str, str]:
     """The description with the report's notes, what could not be logged, and the tables that the UI can compare."""
     lines = "".join(f"\n- {markdown(line)}" for line in report.notes)
-    tags = {"mlflow.note.content": note.partition(_NOTES)[0] + (f"{_NOTES}{lines}" if lines else "")}
+    tags = {NOTE_TAG: note.partition(_NOTES)[0] + (f"{_NOTES}{lines}" if lines else "")}
     if skipped:
         tags[SKIPPED_TAG] = ", ".join(skipped)
     tables = {f"{table.name}.json" for table in report.tables} & {file.name for file in files}
@@ -91,6 +99,42 @@ def report_tags(report: Report, files: Sequence[Path], skipped: Sequence[str], n
         logged = [{"path": f"{FOLDER}/{name}", "type": "table"} for name in sorted(tables)]
         tags["mlflow.loggedArtifacts"] = json.dumps(logged)
     return tags
+
+
+def noted_verdicts(note: str, tags: Mapping[str, str], place: tuple[str, str]) -> str:
+    """The description with what was gained and lost against the base, before the report's notes.
+
+    Args:
+        note: the description as it is; what a person wrote stays.
+        tags: of the run, with a `kurve.verdict.<benchmark>` for each verdict.
+        place: ids of the run's experiment and of itself.
+    """
+    said = {key.removeprefix(VERDICT_TAG): words for key, words in tags.items() if key.startswith(VERDICT_TAG)}
+    if not said:
+        return note
+    words = "; ".join(f"{markdown(words)} ({markdown(benchmark)})" for benchmark, words in sorted(said.items()))
+    base = tags.get(BASE_TAG, "")
+    link = f" [Compare page]({compare_url(place[0], base, place[1])}), {_APP}." if base else ""
+    head, mark, rest = note.partition(_NOTES)
+    earlier = re.escape(_VERDICT) + r"[^\n]*"
+    return f"{re.sub(earlier, '', head)}{_VERDICT}{words}.{link}{mark}{rest}"
+
+
+def experiment_note(experiment_id: str, view: str) -> str:
+    """The description of an experiment that has none.
+
+    Args:
+        experiment_id: whose.
+        view: address of its chart view, empty if there is none.
+    """
+    chart = f"[pass@k of all its runs]({view.lstrip('/')}). " if view else ""
+    return f"Evaluations by kurve: {chart}[Compare page]({compare_url(experiment_id)}), {_APP}."
+
+
+def compare_url(experiment_id: str, *runs: str) -> str:
+    """The compare page's address for runs, the base first, relative to that of MLflow's own pages."""
+    chosen = f"&runs={','.join(map(quote, runs))}" if runs else ""
+    return f"kurve?experiment={quote(experiment_id)}{chosen}"
 
 
 def dataset(run: RunInfo) -> DatasetInput:
@@ -127,7 +171,7 @@ def is_training(run: RunInfo) -> bool:
     return run.tags.get(KIND_TAG) == TRAINING
 
 
-def _note(run: RunInfo, view: str) -> str:
+def _note(run: RunInfo, place: tuple[str, str], view: str) -> str:
     if not run.dataset_name:
         return f"**{markdown(run.name)}** (`{text(run.key)[:12]}`). Files are under `{FOLDER}/`."
     if is_training(run):
@@ -136,7 +180,10 @@ def _note(run: RunInfo, view: str) -> str:
             f"(`{text(run.key)[:12]}`). Files are under `{FOLDER}/`."
         )
     chart = f" [pass@k of all runs in this experiment]({view.lstrip('/')})." if view else ""
+    base = str(run.tags.get(BASE_TAG, ""))
+    page = f"[Compared with its base]({compare_url(place[0], base, place[1])})" if base else ""
+    page = page or f"[Its problems and samples]({compare_url(*place)})"
     return (
         f"**{markdown(run.name)}**: pass@k over {len(run.prompts)} problems of {markdown(run.dataset_name)} "
-        f"(`{text(run.key)[:12]}`).{chart} Files are under `{FOLDER}/`."
+        f"(`{text(run.key)[:12]}`).{chart} {page}, {_APP}. Files are under `{FOLDER}/`."
     )

@@ -9,38 +9,31 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from mlflow import MlflowClient
-from mlflow.entities import Experiment, Param, Run
-from mlflow.exceptions import MlflowException
+from mlflow.entities import Param, Run
 from mlflow.tracking.context.registry import resolve_tags
 
 from kurve.errors import ConfigError, RejectedError, TrackingError
-from kurve.tracking import (
-    Point,
-    RunInfo,
-    TimedPoint,
-    check_files,
-    check_folder,
-    check_status,
-    is_evaluation,
-    now_ms,
-    report_points,
-)
+from kurve.tracking import RunInfo, TimedPoint, check_files, check_folder, check_status, is_evaluation, now_ms
 from kurve.types import Report
 from mlflow_plugins.kurve import describe
 from mlflow_plugins.kurve.connection import Address, background, connect, resolve, talking
 from mlflow_plugins.kurve.describe import FOLDER
+from mlflow_plugins.kurve.experiments import open_experiment
 from mlflow_plugins.kurve.fields import MAX_NAME, MAX_PARAM, clipped, names, text
+from mlflow_plugins.kurve.images import is_image, send_images
 from mlflow_plugins.kurve.points import send_points
 from mlflow_plugins.kurve.registry import MlflowRegistry
-from mlflow_plugins.kurve.spool import is_away, is_provisional, server_id, where_kept
-from mlflow_plugins.kurve.views import save_view, view_url
+from mlflow_plugins.kurve.reports import send_report, send_tags
+from mlflow_plugins.kurve.spool import is_away, is_provisional, server_id, spool_root, where_kept
+from mlflow_plugins.kurve.traces import SETTINGS, Destination, are_wanted, send_traces
+from mlflow_plugins.kurve.views import view_url
 
 EVALUATION_TAG = "kurve.evaluation"
-CURVE_POINTS = 320  # as many as MLflow's charts ask for; with more they leave out k = 2, 3, 4
 
 _PAGE = 1000  # runs a request
 _SAMPLES: Mapping[str, int | None] = {"auto": 200_000_000, "all": None, "preview": 0}  # characters of all responses
@@ -59,6 +52,7 @@ class MlflowTracker:
         retries: of a request that fails; after the last the call raises instead of blocking for minutes.
         check_timeout: seconds for the one request that `check` makes first.
         saved_view: keep the chart view with a log axis in the experiment.
+        traces: one a problem, for MLflow's "Evaluation runs": of up to 2,000 problems, of all, or none.
         samples: all samples of an evaluation as samples.parquet, a preview only, or all up to 200 million characters.
         folder: what relative addresses mean; None takes the working folder.
     """
@@ -74,10 +68,13 @@ class MlflowTracker:
         check_timeout: int = 8,
         saved_view: bool = True,
         samples: Literal["auto", "all", "preview"] = "auto",
+        traces: Literal["auto", "all", "none"] = "auto",
         folder: str | Path | None = None,
     ) -> None:
         if samples not in _SAMPLES:
             raise ConfigError(f"tracker.samples is {samples!r}; expected {', '.join(_SAMPLES)}")
+        if traces not in SETTINGS:
+            raise ConfigError(f"tracker.traces is {traces!r}; expected {', '.join(SETTINGS)}")
         self._uri = uri
         self._folder = Path(folder).absolute() if folder else Path.cwd()
         self._experiment_name = experiment
@@ -87,6 +84,7 @@ class MlflowTracker:
         self._check_timeout = max(1, int(check_timeout))
         self._saved_view = saved_view
         self._samples = samples
+        self._traces = traces
         self._place: Address | None = None
         self._connected: MlflowClient | None = None
         self._experiment_id = ""
@@ -126,29 +124,16 @@ class MlflowTracker:
         return True
 
     def log_report(self, report: Report, files: Sequence[Path]) -> None:
-        """Upload the files to `kurve/`, then log every number; see `Tracker.log_report`.
-
-        Points carry the run's start as their time and MLflow keeps equal points once, so a repeated call adds
-        nothing; a value that did change gets a later time and is the one that is shown.
-        """
+        """Upload the files to `kurve/` and as images, then log numbers and traces; see `Tracker.log_report`."""
         check_files(files)
         run_id = self._require_run("a report")
         client = self._client()
         with self._talking("send the report"):
-            for file in files:
-                client.log_artifact(run_id, str(file), FOLDER)
-            run = client.get_run(run_id)
-            points, skipped = report_points(report, per_curve=CURVE_POINTS)
-            name = names(point.key for point in points)
-            renamed = [Point(name[point.key], point.value, point.step) for point in points]
-            client.log_batch(run_id, metrics=list(describe.new_metrics(client, run, renamed)), synchronous=True)
-            tags = describe.report_tags(report, files, skipped, str(run.data.tags.get("mlflow.note.content", "")))
-            client.log_batch(run_id, tags=describe.run_tags(tags), synchronous=True)
-            if self._saved_view and not is_away(self._address().uri):
-                benchmark = describe.benchmark_name(name, report)
-                save_view(client, self._experiment_id, benchmark, describe.bars(benchmark, name.values()))
-        if skipped:
-            _log.warning("not logged, since not finite: %s", ", ".join(skipped))
+            sent = send_report(client, run_id, report, files, saved_view=self._saved_view)
+        if sent.skipped:
+            _log.warning("not logged, since not finite: %s", ", ".join(sent.skipped))
+        if are_wanted(self._traces, report):
+            self._trace(sent.run, report)
 
     def log_points(self, points: Sequence[TimedPoint]) -> None:
         """Log numbers with their own time; see `Tracker.log_points`."""
@@ -170,8 +155,17 @@ class MlflowTracker:
             raise RejectedError(f"files to keep with the run do not exist: {', '.join(missing)}")
         client = self._client()
         with self._talking("send files"):
+            send_images(client, run_id, folder, [file for file in files if is_image(file)])
             for file in files:
-                client.log_artifact(run_id, str(file), str(PurePosixPath(FOLDER) / folder))
+                if not is_image(file):
+                    client.log_artifact(run_id, str(file), str(PurePosixPath(FOLDER) / folder))
+
+    def log_tags(self, tags: Mapping[str, str]) -> None:
+        """Set the tags and put verdicts into the description; see `Tracker.log_tags`."""
+        run_id = self._require_run("tags")
+        client = self._client()
+        with self._talking("send tags"):
+            send_tags(client, run_id, tags)
 
     def finish(self, status: str, ended: int | None = None) -> None:
         """End the run as FINISHED, FAILED or KILLED."""
@@ -297,6 +291,20 @@ class MlflowTracker:
     def _talking(self, action: str) -> AbstractContextManager[None]:
         return talking(self._address(), action, timeout=self._timeout, retries=self._retries)
 
+    def _trace(self, run: Run, report: Report) -> None:
+        """Send traces. No spool keeps them: with one, a server that is away costs them, and not the run."""
+        address, run_id = self._address(), str(run.info.run_id)
+        spools = spool_root() is not None
+        turn = partial(self._talking, "send traces")
+        try:
+            if is_away(address.uri) or is_provisional(run_id):
+                raise TrackingError(f"{address.shown} is away")
+            send_traces(Destination(address.uri, turn, address.kind == "http" and not spools), run, report)
+        except TrackingError as error:
+            if not spools:
+                raise
+            _log.warning("no traces of the problems, which a spool does not keep: %s", error)
+
     def _client(self) -> MlflowClient:
         """The client, connected with one short request the first time."""
         if self._connected is None:
@@ -311,7 +319,7 @@ class MlflowTracker:
         client = self._client()
         if not self._opened:
             with self._talking(f"open the experiment {self._experiment_name!r}"):
-                self._experiment_id = str(self._experiment(client).experiment_id)
+                self._experiment_id = open_experiment(client, self._experiment_name, self._address())
             self._opened = True
         return client
 
@@ -328,30 +336,6 @@ class MlflowTracker:
                 f"--run-id {run_id}`, then send again"
             )
         return run
-
-    def _experiment(self, client: MlflowClient) -> Experiment:
-        name = self._experiment_name
-        found = client.get_experiment_by_name(name)
-        if found is None:
-            with suppress(MlflowException):  # another process was quicker, or the next line tells what is wrong
-                client.create_experiment(name, artifact_location=self._artifact_location())
-            found = client.get_experiment_by_name(name) or client.get_experiment(
-                client.create_experiment(name, artifact_location=self._artifact_location())
-            )
-        if found.lifecycle_stage != "active":
-            raise TrackingError(
-                f"the experiment {name!r} at {self._address().shown} was deleted; restore it with `mlflow experiments "
-                f"restore --experiment-id {found.experiment_id}` or name another with tracker.experiment=..."
-            )
-        return found
-
-    def _artifact_location(self) -> str | None:
-        """Absolute, and the experiment's own: MLflow's default would follow the working folder."""
-        root = self._address().artifacts
-        if root is None:
-            return None
-        own = re.sub(r"[^\w.-]+", "-", self._experiment_name, flags=re.ASCII).strip("-.")[:60]
-        return (root / f"{own or 'experiment'}-{now_ms():x}").as_uri()
 
     def _find(self, client: MlflowClient, key: str) -> Run | None:
         """The run of this evaluation: a finished one if there is one, else the newest."""
@@ -376,7 +360,7 @@ class MlflowTracker:
         run_id = self._run_id
         attempt = 1 if found is None else describe.attempt(found) + 1
         view = view_url("", self._experiment_id) if self._saved_view else ""
-        tags = resolve_tags(describe.described(run, view, attempt))
+        tags = resolve_tags(describe.described(run, (self._experiment_id, run_id), view, attempt))
         if found is not None:
             client.update_run(run_id, status="RUNNING")
         known = dict(found.data.params) if found is not None else {}

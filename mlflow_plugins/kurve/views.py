@@ -1,4 +1,4 @@
-"""The saved chart view of an experiment: pass@k over log k for all its runs, and bars of pass@1.
+"""The saved chart view of an experiment: pass@k over log k for all its runs, bars of numbers, and images side by side.
 
 MLflow has no API for it. A view is one experiment tag, `mlflow.sharedViewState.<id>`, whose value is JSON with the
 name and the deflated state of the page. The format is private, so it is written only for the versions it was
@@ -11,7 +11,8 @@ import json
 import logging
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 from uuid import NAMESPACE_URL, uuid5
@@ -31,19 +32,27 @@ _MAX_STATE = 1_000_000  # bytes; a larger one was not written by this module
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Charts:
+    """What a benchmark shows beside its curves."""
+
+    benchmark: str  # prefix of its metrics
+    bars: Sequence[str]  # metrics to draw as bars, with the prefix; one that no run has stays hidden until one does
+    images: Sequence[str] = ()  # keys of images to lay side by side
+
+
 def view_url(browser: str, experiment_id: str) -> str:
     """Where a person sees the view."""
     return f"{browser}/#/experiments/{quote(experiment_id)}/runs?viewStateShareKey=kurve&compareRunsMode=CHART"
 
 
-def save_view(client: MlflowClient, experiment_id: str, benchmark: str, bars: Sequence[str]) -> bool:
+def save_view(client: MlflowClient, experiment_id: str, charts: Charts) -> bool:
     """Add a benchmark's charts to the experiment's view; what is there already, and its edits, stay.
 
     Args:
         client: of the server or database.
         experiment_id: whose view.
-        benchmark: prefix of its metrics.
-        bars: metrics to draw as bars, with the prefix.
+        charts: of the benchmark.
 
     Returns:
         Whether the view holds the benchmark now; False for unknown server versions and a full view.
@@ -55,11 +64,11 @@ def save_view(client: MlflowClient, experiment_id: str, benchmark: str, bars: Se
     for _ in range(3):  # another run may write its own benchmark between our reading and writing
         before = client.get_experiment(experiment_id).tags.get(VIEW_TAG)
         state = read_view(before)
-        if not add_benchmark(state, benchmark, bars):
+        if not add_benchmark(state, charts):
             return True
         value = write_view(state)
         if len(value) > MAX_VIEW_TAG:
-            _log.warning("the saved chart view is full; it stays without %s", benchmark)
+            _log.warning("the saved chart view is full; it stays without charts of %s", charts.benchmark)
             return False
         client.set_experiment_tag(experiment_id, VIEW_TAG, value)
     return True
@@ -98,24 +107,55 @@ def write_view(state: dict[str, Any]) -> str:
     return json.dumps(view)
 
 
-def add_benchmark(state: dict[str, Any], benchmark: str, bars: Sequence[str]) -> bool:
+def add_benchmark(state: dict[str, Any], wanted: Charts) -> bool:
     """Append the charts that are not in the state yet, a chart that a person deleted included; whether any was."""
-    section = str(uuid5(NAMESPACE_URL, f"kurve/{benchmark}"))
-    curve = f"{benchmark}/pass_at_k"
+    benchmark = wanted.benchmark
+    # MLflow puts a chart of every other metric into a section named like their prefix, which would bury ours.
+    name = f"{benchmark}: pass@k"
+    section, curve = _section_id(name), f"{benchmark}/pass_at_k"
     charts = [
         _line(section, [curve]),
-        *(_bar(section, key) for key in bars),
+        *(_bar(section, key) for key in wanted.bars),
         _line(section, [curve, f"{curve}_low", f"{curve}_high"]),
         # MLflow adds a chart for each metric without one, unless the view says that it was removed.
         *(_line(section, [f"{curve}_{edge}"]) | {"deleted": True} for edge in ("low", "high")),
     ]
-    known = {chart.get("uuid") for chart in state["compareRunCharts"] if isinstance(chart, dict)}
+    added = _add(state, charts, name, {"columns": 2, "cardHeight": 420})
+    return _add_images(state, benchmark, wanted.images) or added
+
+
+def _add_images(state: dict[str, Any], benchmark: str, keys: Sequence[str]) -> bool:
+    """One card across the page, with a row a key and a column a run: cards of half the page have room for one run."""
+    if not keys:
+        return False
+    name = f"{benchmark}: histograms"
+    card = _card(_section_id(name), "IMAGE", [name])
+    images = {"metricKey": keys[0], "imageKeys": list(keys), "step": 0, "showRunParams": False}
+    known = next((one for one in state["compareRunCharts"] if _id(one) == card["uuid"]), None)
+    if known is None:
+        return _add(state, [card | images], name, {"columns": 1, "cardHeight": 560})
+    missing = [key for key in keys if key not in known.get("imageKeys", ())]  # no run before had log-probabilities
+    known["imageKeys"] = [*known.get("imageKeys", ()), *missing]
+    return bool(missing)
+
+
+def _add(state: dict[str, Any], charts: Sequence[dict[str, Any]], section: str, layout: Mapping[str, Any]) -> bool:
+    known = {_id(chart) for chart in state["compareRunCharts"]}
     new = [chart for chart in charts if chart["uuid"] not in known]
     state["compareRunCharts"] += new
-    if new and all(entry.get("uuid") != section for entry in state["compareRunSections"]):
-        layout = {"uuid": section, "name": benchmark, "display": True, "isReordered": True}
-        state["compareRunSections"].append(layout | {"columns": 2, "cardHeight": 420})
+    if new and all(_id(entry) != _section_id(section) for entry in state["compareRunSections"]):
+        made = {"uuid": _section_id(section), "name": section, "display": True, "isReordered": True}
+        state["compareRunSections"].append({**made, **layout})
     return bool(new)
+
+
+def _id(entry: object) -> object:
+    return entry.get("uuid") if isinstance(entry, dict) else None
+
+
+def _section_id(name: str) -> str:
+    """Readable, since a digest could not be compressed, and the tag has room for 20,000 characters only."""
+    return f"kurve/{name}"
 
 
 def _empty() -> dict[str, Any]:

@@ -188,6 +188,13 @@ def in_words(comparison: Comparison) -> str:
     return ", ".join(f"{one.change} at {_k_words(one)}" for one in comparison.ranges)
 
 
+def crossing_is_established(comparison: Comparison) -> bool:
+    """Whether the band says gain at some k and loss at a larger one; a point where the curves meet alone says less."""
+    gains = [one.last for one in comparison.ranges if one.change is Change.GAIN]
+    losses = [one.first for one in comparison.ranges if one.change is Change.LOSS]
+    return bool(gains and losses and min(gains) < max(losses) and np.isfinite(comparison.crossover.point))
+
+
 def supports(comparison: Comparison) -> tuple[float, float]:
     """Thresholds of empirical support of base and tuned: the success probability that no correct sample of the model's
     smallest n excludes, at the comparison's confidence for each single problem.

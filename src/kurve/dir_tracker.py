@@ -115,6 +115,12 @@ class DirTracker:
             for file in files:
                 _copy_atomically(file, target / file.name)
 
+    def log_tags(self, tags: Mapping[str, str]) -> None:
+        """Add them to `tags.json`."""
+        run = self._require_run("tags")
+        with _file_errors(run):
+            _write_json(run / "tags.json", {**self.tags(run.name), **tags})
+
     def finish(self, status: str, ended: int | None = None) -> None:
         """Write the status into `run.json`."""
         check_status(status)

@@ -6,6 +6,7 @@ counts.jsonl       the same as {"id", "c", "n"} lines; both with largest_k after
 samples.json, problems.json, disagreements.json    tables as {"columns", "data"}, which MLflow shows
 report.json        scalars, notes, settings, histograms, further curves, fingerprints
 pass_at_k, accuracy    figures, as .png and .svg
+accuracy, perplexity   histograms with the axes of all runs, as .image.png; the latter where log-probabilities are known
 """
 
 import hashlib
@@ -17,14 +18,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from kurve.errors import DataError
 from kurve.figures.curves import curve_of, pass_at_k_figure
-from kurve.figures.files import save, write_whole
+from kurve.figures.files import drawn, save, write_whole
 from kurve.figures.histograms import accuracy_figure
+from kurve.figures.shared_axes import accuracy_image, perplexity_image
+from kurve.metrics.likelihood import EDGES
 from kurve.metrics.passk import pass_at_k
 from kurve.observations import plain
 from kurve.store import fingerprint
+from kurve.tracking import IMAGE_SUFFIX
 from kurve.types import Curve, Report, Table, Tally
 
 REPORT = "report.json"
@@ -49,6 +54,7 @@ def write_files(report: Report, folder: Path) -> list[Path]:
         figures = [
             *save(pass_at_k_figure([report]), folder, "pass_at_k"),
             *save(accuracy_figure([report]), folder, "accuracy"),
+            *_save_images(report, folder),
         ]
     except OSError as error:
         raise DataError(
@@ -121,6 +127,21 @@ def read_about(path: Path) -> About:
         return About(str(document.get("model") or ""), str(document.get("benchmark") or ""), temperature)
     except (OSError, ValueError, AttributeError):
         return About()
+
+
+def _save_images(report: Report, folder: Path) -> list[Path]:
+    """The report's own histograms; one of a user's metric that has another's name and other bins is no such image."""
+    title = plain(f"{report.label} on {report.benchmark}")
+    images: dict[str, Figure] = {}
+    for histogram in report.histograms:
+        if histogram.name == "accuracy" and histogram.name not in images:
+            images[histogram.name] = accuracy_image(histogram, title=title)
+        if histogram.name == "perplexity" and np.array_equal(histogram.edges, EDGES):
+            images[histogram.name] = perplexity_image(histogram, title=title)
+    files = {folder / f"{name}{IMAGE_SUFFIX}": drawn(figure, "png") for name, figure in images.items()}
+    for file, data in files.items():
+        write_whole(file, data)
+    return list(files)
 
 
 def _whole_curve(report: Report) -> dict[str, object]:

@@ -5,6 +5,7 @@ the previewed ones, shortened.
 """
 
 from array import array
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kurve.errors import MetricError
+from kurve.metrics.likelihood import EDGES
 from kurve.responses import Gathered
-from kurve.types import Outcome, Problem, Sample, Tally, Verdict
+from kurve.types import Histogram, Outcome, Problem, Sample, Tally, Verdict
 
 MAX_PAIRS = 20_000  # distinct disagreeing (gold, answer) pairs that are told apart
 MAX_INDEX = 100_000_000  # of a sample; beyond it the index is damage, not a sample
@@ -25,6 +27,7 @@ _CODES = {outcome: code for code, outcome in enumerate(Outcome, start=1)}  # 0: 
 _SAYS = {Outcome.CORRECT: True, Outcome.WRONG: False, Outcome.NO_ANSWER: False, Outcome.TRUNCATED: False}
 _UNSAFE = dict.fromkeys((*range(32), 127, *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\ufffd")
 _UNSAFE |= {ord("\n"): "\n", ord("\t"): "\t", ord("\r"): ""}
+_INNER_EDGES = EDGES[1:-1].tolist()
 
 Place = tuple[int, int]  # row of the problem, index of the sample
 
@@ -125,6 +128,7 @@ class DrawnSamples:
     num_tokens: int = 0
     logprob: float = 0.0  # nats, over logprob_tokens
     logprob_tokens: int = 0
+    log_perplexities: list[int] = field(default_factory=lambda: [0] * (len(EDGES) - 1))  # samples in bins of EDGES
     entropy: float = 0.0  # nats, over entropy_tokens
     entropy_tokens: int = 0
     shown: dict[Place, Shown] = field(default_factory=dict)
@@ -156,12 +160,22 @@ class DrawnSamples:
         self.count = _counts(len(values) for values in hashes)
         self.distinct = _counts(np.unique(np.frombuffer(values, dtype=np.int64)).size for values in hashes)
 
+    def perplexities(self) -> Histogram | None:
+        """Samples by log-perplexity under their own model, nats a token; the last bin has no upper end.
+
+        None where no sample has a log-probability.
+        """
+        counts = np.array(self.log_perplexities, dtype=np.int64)
+        return Histogram("perplexity", EDGES, counts) if counts.any() else None
+
     def _count(self, sample: Sample) -> None:
         self.finish_reasons[sample.finish_reason] += 1
         self.num_tokens += sample.num_tokens
         if sample.logprob_sum is not None and np.isfinite(sample.logprob_sum):
             self.logprob += sample.logprob_sum
             self.logprob_tokens += sample.num_tokens
+            if sample.num_tokens > 0:
+                self.log_perplexities[bisect_right(_INNER_EDGES, -sample.logprob_sum / sample.num_tokens)] += 1
         if sample.entropy_mean is not None and np.isfinite(sample.entropy_mean):
             self.entropy += sample.entropy_mean * sample.num_tokens
             self.entropy_tokens += sample.num_tokens

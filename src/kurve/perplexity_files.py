@@ -3,23 +3,29 @@
 import io
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
 
 from kurve.errors import DataError
-from kurve.figures.files import save, write_whole
+from kurve.figures.files import drawn, save, write_whole
 from kurve.figures.perplexity import Shown, perplexity_figure
+from kurve.figures.shared_axes import perplexity_image
 from kurve.metrics.bootstrap import Estimate
 from kurve.metrics.likelihood import EDGES, Summary, histogram, perplexity
 from kurve.observations import plain
 from kurve.perplexity import CORRECT, OTHER, AgainstBase, Distribution, Perplexities
+from kurve.tracking import IMAGE_SUFFIX
+from kurve.types import Histogram
 
 NAME = "perplexity"
 
 
 def write_perplexities(found: Perplexities, folder: Path, *, title: str) -> list[Path]:
     """Write the files, each whole or not at all: the numbers, the samples, the figure as PNG and SVG.
+
+    And for each distribution an image with the axes of all runs, `<its name>.image.png`.
 
     Raises:
         DataError: the folder cannot be written.
@@ -30,9 +36,21 @@ def write_perplexities(found: Perplexities, folder: Path, *, title: str) -> list
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(numbers, json.dumps(as_json(found), indent=1, allow_nan=False).encode())
         write_whole(rows, _parquet(found))
-        return [numbers, rows, *save(perplexity_figure(shown, title=title, unit=found.unit), folder, NAME)]
+        figures = save(perplexity_figure(shown, title=title, unit=found.unit), folder, NAME)
+        return [numbers, rows, *figures, *_save_images(found, folder)]
     except OSError as error:
         raise DataError(f"cannot write perplexities to {folder}: {error}; make room or name another place") from error
+
+
+def _save_images(found: Perplexities, folder: Path) -> list[Path]:
+    files: list[Path] = []
+    for one in found.distributions:
+        counts = Histogram(NAME, EDGES, histogram(one.log_perplexities(found.unit)))
+        stem = re.sub(r"[^A-Za-z0-9._-]+", "_", one.name)[:80].strip("_.") or "model"
+        taken = sum(file.name.startswith(f"{stem}.") or file.name.startswith(f"{stem}-") for file in files)
+        files.append(folder / f"{stem}{f'-{taken + 1}' if taken else ''}{IMAGE_SUFFIX}")
+        write_whole(files[-1], drawn(perplexity_image(counts, title=plain(one.name), unit=found.unit), "png"))
+    return files
 
 
 def as_json(found: Perplexities) -> dict[str, object]:

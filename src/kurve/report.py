@@ -200,7 +200,8 @@ def _measured(
 ) -> Collected:
     estimates, curve = _pass_at_k(counts, settings, rng or np.random.default_rng(settings.seed))
     notes = [*_notes(seen.counted, settings, seen.drawn), *_adaptive_notes(seen.counted, settings)]
-    found = Collected(curves=[curve], histograms=[accuracy_histogram(counts)], notes=notes)
+    histograms = [accuracy_histogram(counts), *filter(None, [seen.drawn.perplexities()])]
+    found = Collected(curves=[curve], histograms=histograms, notes=notes)
     found.add("pass_at_k", Measured({f"pass_at_{k}": estimate for k, estimate in estimates.items()}))
     found.scalars |= _count_scalars(counts, seen.counted) | _outcome_scalars(seen.judged) | _sample_scalars(seen.drawn)
     pairs, left_out = _disagreement_table(seen.judged)

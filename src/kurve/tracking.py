@@ -16,6 +16,8 @@ from kurve.types import Curve, Report
 
 _KINDS_OF_EVALUATIONS = ("", "base", "rlvr", "distill")  # the latter as users tag their own
 STATUSES = ("FINISHED", "FAILED", "KILLED")
+# A file `<name>.image.png` has axes that all runs share: a tracker that can lay images of runs side by side does so.
+IMAGE_SUFFIX = ".image.png"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,13 @@ class Tracker(Protocol):
             TrackingError: the destination cannot be reached; calling it again later is safe.
         """
 
+    def log_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags of the run; those named `kurve.verdict.<benchmark>` say what a model gained and lost, in words.
+
+        Raises:
+            TrackingError: the destination cannot be reached; calling it again later is safe.
+        """
+
     def finish(self, status: str, ended: int | None = None) -> None:
         """Close the run as FINISHED, FAILED or KILLED; without a run it does nothing.
 
@@ -239,6 +248,9 @@ class NullTracker:
 
     def log_files(self, files: Sequence[Path], folder: str) -> None:
         """Drop the files."""
+
+    def log_tags(self, tags: Mapping[str, str]) -> None:
+        """Drop the tags."""
 
     def finish(self, status: str, ended: int | None = None) -> None:
         """Refuse a status that another tracker would refuse."""

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from kurve.export import write_files
+from mlflow_plugins.kurve.tracker import MlflowTracker
 from tests.commands.test_evaluate import BASE, GSM8K_ROWS
 from tests.conftest import RunKurve
+from tests.mlflow_plugins.measured import measured
+from tests.tracking_samples import run_info
 
 KEYS = {
     "ks", "base_pass_at_k", "tuned_pass_at_k", "delta", "delta_se_of_mean", "delta_lower", "delta_upper",
@@ -172,9 +176,39 @@ def test_stores_reports_and_runs_are_compared_by_their_counts_and_the_run_names_
     assert run.info.status == "FINISHED"
     assert client.list_artifacts(run.info.run_id, "kurve/comparison")
     assert kurve_here("compare", f"base={report}", f"tuned={by_store[tuned]}", "tracker=mlflow").returncode == 0
+    told = client.get_run(by_store[tuned]).data
+    assert not {"kurve.base_run_id", "gsm8k/delta_se"} & {*told.tags, *told.metrics}  # no base with a run yet
     lost = kurve_here("compare", f"base={base}", "tuned=0123456789abcdef0123456789abcdef")
     assert lost.returncode == 2
     assert "0123456789abcdef" in lost.stderr
+
+
+def test_the_tuned_run_is_told_what_changed_against_its_base_and_of_no_other_base(
+    kurve_here: RunKurve, tmp_path: Path
+) -> None:
+    uri, runs = f"sqlite:///{tmp_path}/mlflow.db", []
+    for name, correct in (("tuned", [8, 0, 4, 8]), ("base", [1, 2, 3, 0]), ("other", [0, 0, 1, 8])):
+        tracker = MlflowTracker(uri=uri, traces="none")
+        tracker.start(run_info(name, tags={"kurve.model": name, "kurve.benchmark": "gsm8k"}))
+        made = measured(correct)
+        tracker.log_report(made, write_files(made, tmp_path / name))
+        tracker.finish("FINISHED")
+        runs.append(tracker.run_id)
+    client, (tuned, base, other) = MlflowClient(uri), runs
+    numbers = {"gsm8k/delta_se", "gsm8k/delta_se_low", "gsm8k/delta_se_high", "gsm8k/delta_pass_at_1"}
+    assert kurve_here("compare", f"base={base}", f"tuned={tuned}", "unpaired=drop").returncode == 0
+    told = client.get_run(tuned).data
+    assert told.tags["kurve.base_run_id"] == base
+    assert told.metrics.keys() >= numbers
+    assert "gsm8k/crossover_k" not in told.metrics
+    assert [point.step for point in client.get_metric_history(tuned, "gsm8k/delta_se")] == [0]
+    note = told.tags["mlflow.note.content"]
+    assert f"**Against its base:** {told.tags['kurve.verdict.gsm8k']} (gsm8k). [Compare page](kurve?" in note
+    assert f"runs={base},{tuned}" in note
+    assert kurve_here("compare", f"base={other}", f"tuned={tuned}").returncode == 0
+    after = client.get_run(tuned).data
+    assert (after.tags, after.metrics) == (told.tags, told.metrics)
+    assert not numbers & client.get_run(base).data.metrics.keys()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from kurve.export import read_counts
 from kurve.store import SampleStore, VerdictStore
@@ -53,6 +54,23 @@ def test_a_folder_of_seeds_becomes_one_store_with_the_tools_verdicts_and_a_run(
     again = kurve_here("import", *words)
     assert "(logged before)" in again.stdout
     assert stores(tmp_path) == [folder]
+
+
+def test_mlflow_shows_what_was_imported_as_it_shows_our_own_evaluations(kurve_here: RunKurve, tmp_path: Path) -> None:
+    done = kurve_here("import", f"path={SUMS}", "model.name=base", "tracker=mlflow")
+    assert done.returncode == 0, done.stderr
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    [run] = client.search_runs([client.get_experiment_by_name("kurve").experiment_id])
+    [dataset] = run.inputs.dataset_inputs
+    name = dataset.dataset.name
+    assert {f"{name}/pass_at_1", f"{name}/pass_at_k", f"{name}/truncation_rate"} <= run.data.metrics.keys()
+    assert any("accuracy" in one.path for one in client.list_artifacts(run.info.run_id, "images"))
+    traces = client.search_traces(locations=[run.info.experiment_id], run_id=run.info.run_id)
+    assert len(traces) == run.data.metrics[f"{name}/num_problems"]
+    assert {one.name for trace in traces for one in trace.info.assessments} >= {"pass_at_1"}
+    assert {"mlflow.sharedViewState.kurve", "mlflow.note.content"} <= client.get_experiment(
+        run.info.experiment_id
+    ).tags.keys()
 
 
 def test_report_verify_and_compare_work_on_what_was_imported(kurve_here: RunKurve, tmp_path: Path) -> None:

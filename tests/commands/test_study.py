@@ -109,6 +109,9 @@ def test_the_tuned_run_gets_what_changed_against_its_base(
     ]
     keys = {point["key"] for point in points}
     assert {"gsm8k/delta_se", "gsm8k/delta_se_low", "gsm8k/delta_se_high", "gsm8k/delta_pass_at_1"} <= keys
+    tags = json.loads((folder / "outputs" / "tracking" / run_id / "tags.json").read_text())
+    [study] = [run for run in runs(folder) if run.get("kurve.kind") == "study"]
+    assert tags["kurve.verdict.gsm8k"] == study["kurve.verdict.of_tuned"]
 
 
 def test_a_second_start_skips_all_stages_and_says_the_same(

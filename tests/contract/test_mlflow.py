@@ -21,7 +21,7 @@ from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils import mlflow_tags, validation
 
 from mlflow_plugins.kurve import describe, fields, points, registry, versions, views
-from mlflow_plugins.kurve.tracker import CURVE_POINTS
+from mlflow_plugins.kurve.reports import CURVE_POINTS
 from tests.mlflow_plugins.servers import Server, serving
 
 

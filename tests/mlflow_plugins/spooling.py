@@ -55,14 +55,15 @@ def runs(uri: str, experiment: str) -> list[Any]:
 
 
 def held(uri: str, run_id: str, *, own_tags: bool = False) -> dict[str, Any]:
-    """All that a server holds of a run but its id and its times, which differ from run to run.
+    """All that a server holds of a run but its id and its times, which differ from run to run, and traces.
 
     Points are (step, value, time after the run's start in ms if it is within the run, else the time).
     """
     client = MlflowClient(uri)
     run = client.get_run(run_id)
     start = run.info.start_time
-    tags = {key: value for key, value in run.data.tags.items() if own_tags or key != "kurve.spool_id"}
+    left_out = () if own_tags else ("kurve.spool_id", "mlflow.runType")  # the latter of runs with traces
+    tags = {key: value.replace(run_id, "<id>") for key, value in run.data.tags.items() if key not in left_out}
     return {
         "name": run.info.run_name,
         "status": run.info.status,
@@ -78,14 +79,15 @@ def held(uri: str, run_id: str, *, own_tags: bool = False) -> dict[str, Any]:
 
 
 def files(client: MlflowClient, run_id: str, path: str | None = None) -> Mapping[str, str]:
-    """sha256 of every file of a run, by path."""
+    """sha256 of every file of a run, by path, without the time and the random part in the names of images."""
     found: dict[str, str] = {}
     for one in client.list_artifacts(run_id, path):
         if one.is_dir:
             found |= files(client, run_id, one.path)
         else:
             local = Path(client.download_artifacts(run_id, one.path))
-            found[one.path] = hashlib.sha256(local.read_bytes()).hexdigest()
+            stem, _, rest = one.path.partition("+timestamp+")
+            found[f"{stem}{Path(rest).suffix}"] = hashlib.sha256(local.read_bytes()).hexdigest()
     return found
 
 

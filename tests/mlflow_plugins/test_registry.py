@@ -109,6 +109,12 @@ def test_a_version_says_where_the_weights_are_what_they_come_from_and_how_they_m
     assert [point.step for point in client.get_metric_history(measured, "gsm8k/pass_at_1")] == [0]
     found = client.search_logged_models([run.info.experiment_id], "metrics.`gsm8k/pass_at_64` > 0.5")
     assert [one.model_id for one in found] == [model.model_id]
+    measured_on = {"dataset_name": "gsm8k", "dataset_digest": "d" * 36}
+    for datasets, models in (([measured_on], [model.model_id]), ([{"dataset_name": "math500"}], [])):
+        found = client.search_logged_models(
+            [run.info.experiment_id], "metrics.`gsm8k/pass_at_64` > 0.5", datasets=datasets
+        )
+        assert [one.model_id for one in found] == models
 
 
 def test_the_page_of_a_version_says_what_was_gained_and_lost_against_its_base(tmp_path: Path) -> None:

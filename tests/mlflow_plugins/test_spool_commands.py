@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 
 from kurve.commands import study_result
 from kurve.errors import NotKeptError, TrackingError
-from kurve.tracking import ModelInfo, ModelVersion, TimedPoint
+from kurve.tracking import IMAGE_SUFFIX, ModelInfo, ModelVersion, TimedPoint
 from mlflow_plugins.kurve.spool import FOLDER_VARIABLE
 from mlflow_plugins.kurve.spool.wire import AwayError, Wire, failure
 from mlflow_plugins.kurve.tracker import MlflowTracker
@@ -64,6 +64,9 @@ def test_an_evaluation_whose_server_is_down_all_the_time_arrives_whole_and_once(
     assert found["status"] == "FINISHED"
     assert len(found["points"]["arithmetic/pass_at_k"]) == 6
     written = {path.name for path in tmp_path.glob("outputs/runs/*/*/report/*") if path.is_file()}
+    assert "accuracy.image.png" in written
+    assert {f"images/arithmetic~accuracy+step+0{end}" for end in (".png", ".webp")} <= set(found["files"])
+    written = {name for name in written if not name.endswith(IMAGE_SUFFIX)}
     assert written <= {Path(name).name for name in found["files"]}
     assert {"kurve/config.yaml", "kurve/samples.parquet"} <= set(found["files"])
 

@@ -14,7 +14,8 @@ from mlflow import MlflowClient
 
 from kurve.errors import TrackingError
 from kurve.types import Table
-from mlflow_plugins.kurve.tracker import CURVE_POINTS, MlflowTracker
+from mlflow_plugins.kurve.reports import CURVE_POINTS
+from mlflow_plugins.kurve.tracker import MlflowTracker
 from tests.mlflow_plugins.servers import Server, free_port
 from tests.tracking_samples import HOSTILE, report, run_info
 

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -12,14 +13,14 @@ from rich.text import Text
 
 from kurve.commands import provenance
 from kurve.commands.build import build
-from kurve.commands.compared import Compared, Counted, compare_all, comparison_settings
+from kurve.commands.compared import Compared, Counted, compare_all, comparison_settings, tell_the_compared
 from kurve.commands.guessing import guess_filter
 from kurve.commands.publishing import publish_files
 from kurve.commands.references import Found, find, listed
 from kurve.commands.strata_table import strata_table, strata_words, stratified
 from kurve.commands.verdicts import show_verdicts
 from kurve.comparison import Comparison, in_words, paired, restricted, shared_problems, supports
-from kurve.errors import ConfigError, DataError
+from kurve.errors import ConfigError, DataError, TrackingError
 from kurve.figures.files import write_whole
 from kurve.guess_filter import GuessFilter
 from kurve.metrics.power import Settling
@@ -27,6 +28,7 @@ from kurve.metrics.seeds import LEAST_SEEDS, SeedEffect
 from kurve.tracking import RunInfo, Tracker
 
 FOLDER = "comparison"
+BASE_TAG = "kurve.base_run_id"
 _NAMED = 12  # ids that are spelled out
 
 
@@ -53,7 +55,18 @@ def main(cfg: DictConfig) -> None:
     compared = dataclasses.replace(compared, guesses=guesses)
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     files = _write(compared, run_dir / FOLDER, output)
-    publish_files(tracker, _run_info(cfg, found, compared), files, FOLDER, points=compared.points())
+    untold: list[str] = []
+    is_whole = not left_out and guesses is None
+    publish_files(
+        tracker,
+        _run_info(cfg, found, compared),
+        files,
+        FOLDER,
+        points=compared.points(),
+        before_it_ends=partial(_tell, cfg, found, compared, untold) if is_whole else lambda: None,
+    )
+    for line in untold:
+        Console(highlight=False).print(Text(line, style="yellow"), soft_wrap=True)
     _show(compared, left_out, tracker, [output or files[0], *files[1:]])
 
 
@@ -141,7 +154,7 @@ def _run_info(cfg: DictConfig, found: Sequence[Found], compared: Compared) -> Ru
     tags = {"kurve.kind": "comparison", "kurve.base": names[0], "kurve.tuned": ", ".join(names[1:])}
     runs = [one.run_id for one in found]
     if runs[0]:
-        tags["kurve.base_run_id"] = runs[0]
+        tags[BASE_TAG] = runs[0]
     if any(runs[1:]):
         tags["kurve.tuned_run_ids"] = ", ".join(filter(None, runs[1:]))
     if compared.guesses is not None:
@@ -157,6 +170,23 @@ def _run_info(cfg: DictConfig, found: Sequence[Found], compared: Compared) -> Ru
         config_yaml=provenance.as_yaml(config),
         versions=provenance.versions(),
     )
+
+
+def _tell(cfg: DictConfig, found: Sequence[Found], compared: Compared, untold: list[str]) -> None:
+    """Tell the tuned models' own runs, unless they were compared with another base before, and note who was not told.
+
+    Numbers of several bases under one name would leave open whose they are. Who may only read a run can compare it.
+    """
+    base, *tuned = found
+    for one, comparison in zip(tuned, compared.comparisons, strict=True):
+        known = one.tags.get(BASE_TAG, "")
+        if not base.run_id or one.run_id in ("", base.run_id) or known not in ("", base.run_id):
+            continue
+        benchmark = one.benchmark or compared.benchmark
+        try:
+            tell_the_compared(build(cfg.tracker, "tracker"), one.run_id, benchmark, comparison, base.run_id)
+        except TrackingError as error:
+            untold.append(f"not noted with {comparison.tuned}'s own run: {error}")
 
 
 def _show(compared: Compared, left_out: Sequence[str], tracker: Tracker, files: Sequence[Path]) -> None:

@@ -9,14 +9,22 @@ import numpy as np
 from omegaconf import DictConfig
 
 from kurve.commands.plan import whole
-from kurve.comparison import Comparison, as_json, compare, pass_at_k_curve, seed_effects
+from kurve.comparison import (
+    Comparison,
+    as_json,
+    compare,
+    crossing_is_established,
+    in_words,
+    pass_at_k_curve,
+    seed_effects,
+)
 from kurve.errors import ConfigError
 from kurve.figures import comparison as figures
 from kurve.figures.files import save, write_whole
 from kurve.guess_filter import GuessFilter
 from kurve.metrics.seeds import SeedEffect
 from kurve.problem_changes import write_problem_changes
-from kurve.tracking import TimedPoint, now_ms
+from kurve.tracking import TimedPoint, Tracker, now_ms
 from kurve.types import Curve, Tally
 
 
@@ -146,7 +154,7 @@ def compare_all(
 
 
 def headline_numbers(one: Comparison) -> dict[str, float]:
-    """Numbers by name, fractions; the crossover is absent where there is none."""
+    """Numbers by name, fractions; the crossover is absent where it is not established."""
     k = one.headline.k
     found = {
         "delta_pass_at_1": one.at_1.change,
@@ -156,7 +164,29 @@ def headline_numbers(one: Comparison) -> dict[str, float]:
     numbers: dict[str, float] = {}
     for key, estimate in found.items():
         numbers |= {key: estimate.value, f"{key}_low": estimate.low, f"{key}_high": estimate.high}
-    return numbers | ({"crossover_k": one.crossover.point} if np.isfinite(one.crossover.point) else {})
+    return numbers | ({"crossover_k": one.crossover.point} if crossing_is_established(one) else {})
+
+
+def tell_the_compared(tracker: Tracker, run_id: str, benchmark: str, one: Comparison, base_run_id: str = "") -> None:
+    """Log to the tuned model's own run what changed against its base, in numbers and in words.
+
+    Args:
+        tracker: a fresh one, which is attached to the run.
+        run_id: of the tuned model's evaluation.
+        benchmark: of both.
+        one: what changed.
+        base_run_id: of the base's evaluation, noted with the run; empty leaves what the run says.
+
+    Raises:
+        TrackingError: the run was deleted, or the tracker cannot be reached.
+    """
+    tracker.attach(run_id)
+    now = now_ms()
+    tracker.log_points(
+        [TimedPoint(f"{benchmark}/{key}", value, 0, now) for key, value in headline_numbers(one).items()]
+    )
+    base = {"kurve.base_run_id": base_run_id} if base_run_id else {}
+    tracker.log_tags({**base, f"kurve.verdict.{benchmark}": in_words(one)})
 
 
 def _seeds_json(k: int, effect: SeedEffect) -> dict[str, object]:

@@ -10,13 +10,13 @@ from omegaconf import DictConfig
 
 from kurve.commands import provenance
 from kurve.commands.build import build
-from kurve.commands.compared import Compared, Counted, Settings, compare_all, headline_numbers
+from kurve.commands.compared import Compared, Counted, Settings, compare_all, tell_the_compared
 from kurve.commands.register import trained_model
 from kurve.comparison import in_words
 from kurve.errors import NotKeptError, StudyError
 from kurve.export import read_counts
 from kurve.study import Finished, Stage
-from kurve.tracking import ModelVersion, Registry, RunInfo, TimedPoint, Tracker, now_ms
+from kurve.tracking import ModelVersion, Registry, RunInfo, Tracker
 
 FOLDER = "comparison"
 NOT_REGISTERED = "not-registered.txt"  # why, as long as the registry could not be reached
@@ -179,11 +179,7 @@ def _tell_the_compared(cfg: DictConfig, finished: Mapping[str, Finished], compar
         for stage, one in zip(group.stages, group.compared.comparisons, strict=True):
             run_id = finished[stage.name].made.facts.get("run_id")
             if run_id:
-                own: Tracker = build(cfg.tracker, "tracker")
-                own.attach(run_id)
-                now = now_ms()
-                benchmark, numbers = group.compared.benchmark, headline_numbers(one).items()
-                own.log_points([TimedPoint(f"{benchmark}/{key}", value, 0, now) for key, value in numbers])
+                tell_the_compared(build(cfg.tracker, "tracker"), run_id, group.compared.benchmark, one)
 
 
 def _verdicts(compared: Sequence[StagesCompared]) -> dict[str, dict[str, str]]:

@@ -119,8 +119,10 @@ function ownHistograms() {
     const edges = having[0].histograms[name].edges;
     const same = having.filter((one) => String(one.histograms[name].edges) === String(edges));
     const series = same.map((one) => ({ name: one.label, place: one.place, counts: one.histograms[name].counts }));
-    const words = (edge) => String(Number(edge.toPrecision(3)));
-    return el("div", {}, el("h3", {}, name), histogramOf(series, { label: name, edges, title: name, words, unit: "" }));
+    const isPerplexity = name === "perplexity"; // whose bins are even in its logarithm
+    const words = (edge) => String(Number((isPerplexity ? Math.exp(edge) : edge).toPrecision(3)));
+    const title = isPerplexity ? "Perplexity of each model's samples under itself" : name;
+    return el("div", {}, el("h3", {}, title), histogramOf(series, { label: title, edges, title: name, words, unit: isPerplexity ? "samples" : "" }));
   });
 }
 
