@@ -201,30 +201,12 @@ class MlflowTracker:
 
     def find_evaluations(self, tags: Mapping[str, str]) -> Sequence[str]:
         """Finished runs of the experiment with all of these tags that are no training, comparison, study or figure."""
-        client = self._open()
-        # MLflow's filters cannot escape a quote: such a value is compared below only.
-        asked = [f"tags.`{key}` = '{value}'" for key, value in tags.items() if not re.search(r"['\"\\]", value)]
-        condition = " and ".join([*asked, "attributes.status = 'FINISHED'"])
-        found: list[Run] = []
-        token: str | None = None
-        with self._talking("look runs up"):
-            while True:
-                page = client.search_runs(
-                    [self._experiment_id],
-                    condition,
-                    order_by=["attributes.start_time ASC"],
-                    max_results=_PAGE,
-                    page_token=token,
-                )
-                found += page
-                token = page.token
-                if not token:
-                    break
-        return [
-            str(run.info.run_id)
-            for run in found
-            if tags.items() <= run.data.tags.items() and is_evaluation(run.data.tags)
-        ]
+        found = self._tagged(tags, "FINISHED")
+        return [str(run.info.run_id) for run in found if is_evaluation(run.data.tags)]
+
+    def find_running(self, tags: Mapping[str, str]) -> Sequence[str]:
+        """Runs of the experiment with all of these tags that say RUNNING; see `Tracker.find_running`."""
+        return [str(run.info.run_id) for run in self._tagged(tags, "RUNNING")]
 
     def registry(self) -> MlflowRegistry:
         """The model registry of the same server or database."""
@@ -322,6 +304,29 @@ class MlflowTracker:
                 self._experiment_id = open_experiment(client, self._experiment_name, self._address())
             self._opened = True
         return client
+
+    def _tagged(self, tags: Mapping[str, str], status: str) -> list[Run]:
+        """The experiment's runs of that status with all of these tags, the earliest first."""
+        client = self._open()
+        # MLflow's filters cannot escape a quote: such a value is compared below only.
+        asked = [f"tags.`{key}` = '{value}'" for key, value in tags.items() if not re.search(r"['\"\\]", value)]
+        condition = " and ".join([*asked, f"attributes.status = '{status}'"])
+        found: list[Run] = []
+        token: str | None = None
+        with self._talking("look runs up"):
+            while True:
+                page = client.search_runs(
+                    [self._experiment_id],
+                    condition,
+                    order_by=["attributes.start_time ASC"],
+                    max_results=_PAGE,
+                    page_token=token,
+                )
+                found += page
+                token = page.token
+                if not token:
+                    break
+        return [run for run in found if tags.items() <= run.data.tags.items()]
 
     def _run(self, run_id: str) -> Run:
         client = self._client()

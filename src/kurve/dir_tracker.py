@@ -151,16 +151,11 @@ class DirTracker:
 
     def find_evaluations(self, tags: Mapping[str, str]) -> Sequence[str]:
         """The folders of finished evaluations whose `tags.json` has all of these."""
-        found = []
-        for folder in self._root.iterdir() if self._root.is_dir() else ():
-            state = _read_state(folder)
-            if state.get("status") != "FINISHED":
-                continue
-            given = self.tags(folder.name)
-            if is_evaluation(given) and tags.items() <= given.items():
-                started = state.get("started")
-                found.append((started if isinstance(started, int) else 0, folder.name))
-        return [name for _, name in sorted(found)]
+        return [name for name, given in self._tagged(tags, "FINISHED") if is_evaluation(given)]
+
+    def find_running(self, tags: Mapping[str, str]) -> Sequence[str]:
+        """The folders of runs that say RUNNING whose `tags.json` has all of these."""
+        return [name for name, _ in self._tagged(tags, "RUNNING")]
 
     def registry(self) -> Registry | None:
         """None: files keep no registry; a training's folder says where its model is."""
@@ -202,6 +197,19 @@ class DirTracker:
         if self._run is None:
             raise TrackingError(f"{what} came before a run was started; call start(run) first")
         return self._run
+
+    def _tagged(self, tags: Mapping[str, str], status: str) -> list[tuple[str, Mapping[str, str]]]:
+        """Folders of the runs of that status with all of these tags, the earliest first, and all their tags."""
+        found = []
+        for folder in self._root.iterdir() if self._root.is_dir() else ():
+            state = _read_state(folder)
+            if state.get("status") != status:
+                continue
+            given = self.tags(folder.name)
+            if tags.items() <= given.items():
+                started = state.get("started")
+                found.append((started if isinstance(started, int) else 0, folder.name, given))
+        return [(name, given) for _, name, given in sorted(found, key=lambda one: one[:2])]
 
     def _existing(self, run_id: str) -> Path:
         folder = self._root / run_id

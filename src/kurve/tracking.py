@@ -203,6 +203,13 @@ class Tracker(Protocol):
             TrackingError: the destination cannot be reached.
         """
 
+    def find_running(self, tags: Mapping[str, str]) -> Sequence[str]:
+        """Ids of the runs with all of these tags that were not closed, the earliest first, whether alive or not.
+
+        Raises:
+            TrackingError: the destination cannot be reached.
+        """
+
     def registry(self) -> Registry | None:
         """Where trained models are registered beside the runs; None for a tracker that keeps no registry."""
 
@@ -271,6 +278,10 @@ class NullTracker:
     def find_evaluations(self, tags: Mapping[str, str]) -> Sequence[str]:
         """Refuse: no run was ever kept."""
         raise TrackingError("tracker=none keeps no runs, so none has a tag; name the tracker that has them")
+
+    def find_running(self, tags: Mapping[str, str]) -> Sequence[str]:
+        """None: no run was ever kept."""
+        return ()
 
     def registry(self) -> Registry | None:
         """None: models are kept nowhere."""

@@ -12,6 +12,7 @@ import pytest
 
 from tests.commands.test_evaluate import BASE, problems  # noqa: F401 a fixture
 from tests.conftest import RunKurve, command_environment, command_line
+from tests.trainings import hear_ctrl_c
 
 SWEEP = (*BASE, "num_samples=4", "tracker=dir", "sweep_name=three", "-m")
 
@@ -105,22 +106,46 @@ def _all(folder: Path) -> list[dict[str, object]]:
     return [json.loads(path.read_text()) for path in (folder / "outputs" / "sweeps" / "three").glob("*/job.json")]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_sweep_says_killed_and_goes_on(number: signal.Signals, kurve: RunKurve, tmp_path: Path) -> None:
-    slow = ("sampler.seconds=0.5", "seed=0,1")
+def at_work(folder: Path) -> "subprocess.Popen[bytes]":
+    """A sweep whose first job has opened its run."""
     process = subprocess.Popen(
-        command_line(["evaluate", *SWEEP, *slow]),
-        cwd=tmp_path,
-        env=command_environment() | {"KURVE_CACHE": str(tmp_path / "cache")},
+        command_line(["evaluate", *SWEEP, "sampler.seconds=0.5", "seed=0,1"]),
+        cwd=folder,
+        env=command_environment() | {"KURVE_CACHE": str(folder / "cache")},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=hear_ctrl_c,
     )
     deadline = time.monotonic() + 120
-    while not list((tmp_path / "outputs").glob("tracking/*/run.json")):
+    while not list((folder / "outputs").glob("tracking/*/run.json")):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.2)
+    return process
+
+
+def test_a_sweep_killed_with_kill_9_is_told_and_closed_by_reconcile(kurve_here: RunKurve, tmp_path: Path) -> None:
+    process = at_work(tmp_path)
+    process.kill()
+    process.wait()
+    assert [one["status"] for one in runs(tmp_path)] == ["RUNNING"]
+    shown = kurve_here("sweep", "status", "three")
+    assert ("LOST" in shown.stdout, "WAITING" in shown.stdout) == (True, True), shown.stdout + shown.stderr
+    assert [one["status"] for one in runs(tmp_path)] == ["RUNNING"]
+    closed = kurve_here("sweep", "reconcile", "three")
+    assert closed.returncode == 0, closed.stderr
+    assert closed.stdout.count("KILLED") == 3  # the job, its run, and its row of the table
+    assert [one["status"] for one in runs(tmp_path)] == ["KILLED"]
+    assert [one["status"] for one in _all(tmp_path)] == ["KILLED"]
+    assert kurve_here("sweep", "reconcile", "three").stdout.count("KILLED") == 1
+    refused = kurve_here("sweep", "status", "thre")
+    assert refused.returncode == 2
+    assert "did you mean three" in refused.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_sweep_says_killed_and_goes_on(number: signal.Signals, kurve: RunKurve, tmp_path: Path) -> None:
+    process = at_work(tmp_path)
     process.send_signal(number)
     assert process.wait(timeout=60) == 130
     assert [one["status"] for one in _all(tmp_path)] == ["KILLED"]

@@ -102,6 +102,11 @@ def test_finished_evaluations_are_found_by_their_tags_page_by_page(
     assert tracker.find_evaluations({"kurve.study": "it's", "kurve.role": "base"}) == [runs[4]]
     assert tracker.find_evaluations({"kurve.study": "s2"}) == [runs[3]]
     assert tracker.find_evaluations({"kurve.study": "s3"}) == []
+    assert tracker.find_running({"kurve.study": "it's"}) == []
+    tracker.start(dataclasses.replace(run_info("tagged5"), tags={"kurve.study": "it's", "kurve.kind": "training"}))
+    assert tracker.find_running({"kurve.study": "it's"}) == [tracker.run_id]
+    tracker.finish("KILLED")
+    assert tracker.find_running({"kurve.study": "it's"}) == []
 
 
 @pytest.mark.parametrize("status", ["FAILED", "KILLED", None])

@@ -4,16 +4,21 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from yaml import YAMLError
 
 from kurve import sweep
+from kurve.commands import provenance
+from kurve.commands.build import build
 from kurve.commands.sweep_show import jobs_table
 from kurve.commands.sweeping import FOLDER
 from kurve.errors import ConfigError
 from kurve.sweep import JobStatus, Sweep
+from kurve.tracking import NullTracker, Tracker
 
 ACTIONS = ("status", "reconcile")
 
@@ -24,6 +29,7 @@ def main(cfg: DictConfig) -> None:
     Raises:
         ConfigError: there is no such action or sweep.
         SweepError: a record is damaged.
+        TrackingError: a tracker cannot be reached.
     """
     if cfg.action not in ACTIONS:
         raise ConfigError(f"kurve sweep takes {' or '.join(ACTIONS)} and the name of a sweep, got {cfg.action!r}")
@@ -32,7 +38,7 @@ def main(cfg: DictConfig) -> None:
     sweeps = _named(root, cfg.sweep_name)
     if cfg.action == "reconcile":
         for one in sweeps:
-            _close(one, one.folder(root), console)
+            _close(cfg, one, one.folder(root), console)
     if len(sweeps) == 1:
         [only] = sweeps
         folder = only.folder(root)
@@ -60,10 +66,36 @@ def _named(root: Path, name: object) -> list[Sweep]:
     return [one for folder in wanted if (one := sweep.read(folder)) is not None]
 
 
-def _close(one: Sweep, folder: Path, console: Console) -> None:
-    closed = [job for job in one.jobs if sweep.close_lost(folder / job.key) is not None]
-    for job in closed:
-        console.print(Text(f"{one.name}: {job.key} was running and its process is gone: KILLED"), soft_wrap=True)
+def _close(cfg: DictConfig, one: Sweep, folder: Path, console: Console) -> None:
+    """Write KILLED where a job's process is gone, and into the runs that such jobs left open.
+
+    Raises:
+        TrackingError: a tracker cannot be reached; the records are right, and the same command does the rest.
+    """
+    for job in one.jobs:
+        if sweep.close_lost(folder / job.key) is not None:
+            console.print(Text(f"{one.name}: {job.key} was running and its process is gone: KILLED"), soft_wrap=True)
+    for job, record in zip(one.jobs, sweep.states(folder, one.jobs), strict=True):
+        if record.status in (JobStatus.RUNNING, JobStatus.WAITING):
+            continue
+        tracker = _tracker(cfg, folder / job.key)
+        tags = dict(zip(provenance.SWEEP_TAGS.values(), (one.name, job.key), strict=True))
+        for run_id in tracker.find_running(tags):
+            tracker.attach(run_id)
+            tracker.finish("KILLED", record.ended)
+            console.print(Text(f"{one.name}: the run {run_id} of {job.key} was open: KILLED"), soft_wrap=True)
+
+
+def _tracker(cfg: DictConfig, folder: Path) -> Tracker:
+    """The tracker of the command line, or the one the job was started with; one that keeps nothing if it had none."""
+    node = cfg.get("tracker")
+    if node is None:
+        try:
+            node = OmegaConf.select(OmegaConf.load(folder / ".hydra" / "config.yaml"), "tracker")
+        except (OSError, YAMLError, OmegaConfBaseException):
+            node = None
+    tracker: Tracker = NullTracker() if node is None else build(node, "tracker")
+    return tracker
 
 
 def _overview(root: Path, sweeps: Sequence[Sweep]) -> Table:
