@@ -74,11 +74,14 @@ def as_yaml(config: Mapping[str, Any]) -> str:
 
 
 def flat_params(config: Mapping[str, Any]) -> dict[str, str]:
-    """The resolved config as dotted keys, without paths and targets."""
+    """The resolved config as dotted keys, without paths, the sweep's name and targets."""
     return {
         key: value
         for key, value in _flatten(config, "")
-        if not key.startswith("paths.") and not key.endswith("_target_") and not key.endswith("_partial_")
+        if not key.startswith("paths.")
+        and key != "sweep_name"
+        and not key.endswith("_target_")
+        and not key.endswith("_partial_")
     }
 
 
