@@ -40,10 +40,13 @@ from mlflow_plugins.kurve.versions import (
     registered,
 )
 
+UPLOADED_TAG = "kurve.uploaded"  # sha256 of the weights that the logged model holds
 REGISTRATION_TAG = "kurve.registration"
 LOGGED_MODEL_TAG = "kurve.logged_model"  # MLflow's own field for it is empty
 VERDICT = "kurve.verdict."  # and the benchmark: what was gained and lost against the base
 MODEL_TYPE = "checkpoint"
+
+_NOT_COPIED = "MLflow holds none."
 
 
 class MlflowRegistry:
@@ -260,6 +263,11 @@ def _complete(client: MlflowClient, version: MlflowVersion, model: ModelInfo, ru
         _attach(client, logged, runs[run_id])
     if model.run_id:
         _link(client, logged, runs[model.run_id], model.step)
+    if model.upload and logged.tags.get(UPLOADED_TAG) != model.sha256:
+        client.log_model_artifacts(logged.model_id, model.path)
+        client.set_logged_model_tags(logged.model_id, {UPLOADED_TAG: model.sha256})
+        kept = str(version.description or "").replace(_NOT_COPIED, _copied(logged))
+        client.update_model_version(version.name, version.version, description=kept)
     earlier = evaluations_of(version.tags)
     measured = clipped(SEPARATOR.join(dict.fromkeys([*earlier, *evaluations])), MAX_TAG, "the logged model")
     wanted = _tags(version.name, model) | ({EVALUATIONS_TAG: measured} if measured else {})
@@ -340,6 +348,10 @@ def _versions(logged: LoggedModel, version: MlflowVersion) -> str:
     return json.dumps([*others, {"name": version.name, "version": str(version.version)}])
 
 
+def _copied(logged: LoggedModel) -> str:
+    return f"MLflow has a copy of them: `mlflow artifacts download -u {logged.model_uri}`."
+
+
 def _description(name: str, model: ModelInfo, logged: LoggedModel) -> str:
     """Markdown for the version's page, in the 5,000 characters that MLflow has for it."""
     page = f"#/experiments/{quote(str(logged.experiment_id))}"
@@ -352,6 +364,6 @@ def _description(name: str, model: ModelInfo, logged: LoggedModel) -> str:
     against = "".join(f" Against its base on {benchmark}: {said}." for benchmark, said in verdicts.items())
     return (
         f"**{markdown(name)}**: {origin}. The weights stay in {path} (sha256 `{model.sha256[:12]}`), "
-        f"MLflow holds none. [Its numbers by benchmark]({page}/models/{logged.model_id}){training}."
+        f"{_NOT_COPIED} [Its numbers by benchmark]({page}/models/{logged.model_id}){training}."
         f"{markdown(clipped(against, 2000, 'the tags'))}"
     )

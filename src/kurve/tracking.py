@@ -66,6 +66,7 @@ class ModelInfo:
     run_id: str  # of the training; empty if it has none here
     evaluations: Sequence[str]  # ids of the runs that measured it
     tags: Mapping[str, str]  # kurve.study, kurve.role, kurve.algorithm, kurve.base, kurve.fingerprint
+    upload: bool = False  # the registry gets a copy of the weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Registry(Protocol):
     def register(self, model: ModelInfo) -> ModelVersion:
         """Make a version of the model, or find the one of the same name, path and sha256 and add what is new.
 
-        The weights are not copied.
+        The weights are copied only if the model says so.
 
         Raises:
             TrackingError: a run or the name cannot be used, or the registry cannot be reached; calling it again

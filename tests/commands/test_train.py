@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from kurve.saved_steps import whats_missing
+from tests import trainings
 from tests.trainings import LONG, SFT, SHORT, environment, here, run, start, tracked, trained, wait_for, wait_for_step
 
 EVALUATE = ("evaluate", "benchmark=arithmetic", "benchmark.limit=2", "num_samples=2", "prompt=raw", "tracker=none",
@@ -62,6 +63,38 @@ def test_the_run_is_tagged_and_finished_and_holds_every_step(first: tuple[Path, 
     assert state["status"] == "FINISHED"
     losses = {p["step"]: p["value"] for p in tracked(place, "points.jsonl") if p["key"] == "train/loss"}
     assert sorted(losses) == [1, 2, 3, 4]
+
+
+@pytest.mark.slow
+def test_a_training_becomes_a_version_of_a_registered_model_when_asked_to(tmp_path: Path) -> None:
+    folder = trainings.place(tmp_path / "own")
+    words = (*SHORT, "tracker=mlflow", "register=toy", "upload=true")
+    done = run(folder, *words)
+    assert done.returncode == 0, done.stderr
+    assert "version  toy version 1" in done.stdout
+    again = run(folder, *words)
+    assert again.returncode == 0, again.stderr
+    assert "nothing was done" in again.stdout
+    assert "version  toy version 1" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (("register=toy",), "needs a tracker with a model registry"),
+        (("register=3", "tracker=mlflow"), "expected the name of a registered model"),
+        (("upload=true",), "name it with register=<name>"),
+        (("upload=maybe", "register=toy", "tracker=mlflow"), "expected true or false"),
+    ],
+)
+def test_a_model_that_cannot_be_registered_is_refused_before_it_is_trained(
+    settings: tuple[str, ...], words: str, first: tuple[Path, str, str]
+) -> None:
+    place, _, _ = first
+    refused = here(place, *SHORT, "seed=2", *settings)
+    assert refused.returncode == 2
+    assert words in refused.stderr
+    assert len(list((place / "outputs" / "models").iterdir())) == 1
 
 
 def test_a_second_start_does_nothing(first: tuple[Path, str, str]) -> None:

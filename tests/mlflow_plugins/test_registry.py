@@ -1,3 +1,4 @@
+import dataclasses
 import multiprocessing
 import os
 import time
@@ -159,6 +160,30 @@ def test_the_weights_of_a_version_are_said_to_be_elsewhere(server: Server, monke
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     with pytest.raises(MlflowException, match="external"):
         mlflow.pyfunc.load_model(f"models:/{made.name}/{made.version}")
+
+
+def test_the_weights_are_copied_when_asked_for_and_once(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "model"
+    (weights / "tokenizer").mkdir(parents=True)
+    (weights / "model.safetensors").write_bytes(b"the weights")
+    (weights / "tokenizer" / "vocab.json").write_text("{}")
+    registry, client = MlflowTracker(uri=server.uri).registry(), MlflowClient(server.uri)
+    model = trained("copied", path=str(weights), run_id=training(server.uri, "copied"))
+    without = registry.register(model)
+    assert "MLflow holds none" in client.get_model_version("copied", without.version).description
+    with_copy = registry.register(dataclasses.replace(model, upload=True))
+    assert with_copy == without
+    version = client.get_model_version("copied", "1")
+    assert "MLflow holds none" not in version.description
+    assert "mlflow artifacts download" in version.description
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    place = Path(mlflow.artifacts.download_artifacts("models:/copied/1", dst_path=str(tmp_path / "got")))
+    assert (place / "model.safetensors").read_bytes() == b"the weights"
+    assert (place / "tokenizer" / "vocab.json").read_text() == "{}"
+    (weights / "model.safetensors").unlink()  # a second upload would miss it
+    assert registry.register(dataclasses.replace(model, upload=True)) == without
 
 
 @PLACES

@@ -5,9 +5,11 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from omegaconf import DictConfig
+
 from kurve import training_record
 from kurve.errors import ConfigError, DataError
-from kurve.tracking import ModelInfo
+from kurve.tracking import ModelInfo, Registry, Tracker
 
 
 def trained_model(
@@ -17,6 +19,7 @@ def trained_model(
     step: int | None = None,
     evaluations: Sequence[str] = (),
     tags: Mapping[str, str] | None = None,
+    upload: bool = False,
 ) -> ModelInfo:
     """A training's model as `Registry.register` takes it; all its weights are read once.
 
@@ -26,6 +29,7 @@ def trained_model(
         step: of the training; None takes its result.
         evaluations: ids of the runs that measured it.
         tags: more than the training's own, such as `kurve.role`; they win.
+        upload: the registry gets a copy of the weights.
 
     Raises:
         ConfigError: the folder holds no training, or it saved nothing at that step.
@@ -50,7 +54,30 @@ def trained_model(
         run_id=record.run_id,
         evaluations=tuple(evaluations),
         tags={**origin, **record.tags, **(tags or {})},
+        upload=upload,
     )
+
+
+def registry_of(cfg: DictConfig, tracker: Tracker) -> Registry | None:
+    """Where `register` of the config puts the model; None if it is not set.
+
+    Raises:
+        ConfigError: it is no name, `upload` is no choice, or the tracker keeps no registry.
+    """
+    if not isinstance(cfg.upload, bool):
+        raise ConfigError(f"upload is {cfg.upload!r}; expected true or false")
+    if cfg.register is None:
+        if cfg.upload:
+            raise ConfigError("upload=true copies the weights of a registered model; name it with register=<name>")
+        return None
+    if not isinstance(cfg.register, str) or not cfg.register.strip():
+        raise ConfigError(f"register is {cfg.register!r}; expected the name of a registered model, or null")
+    registry = tracker.registry()
+    if registry is None:
+        raise ConfigError(
+            f"register={cfg.register} needs a tracker with a model registry: tracker=mlflow, or leave it out"
+        )
+    return registry
 
 
 def files_sha256(folder: Path) -> str:

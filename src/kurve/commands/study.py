@@ -47,6 +47,8 @@ def main(cfg: DictConfig) -> None:
     stages = _stages(cfg)
     name = f"{label(cfg.name)}-{study.fingerprint(stages)}"
     jobs = whole(cfg.jobs, "jobs", least=1)
+    if not isinstance(cfg.upload, bool):
+        raise ConfigError(f"upload is {cfg.upload!r}; expected true or false")
     settings = comparison_settings(cfg)
     folder = Path(cfg.paths.out) / "studies" / name
     tracker: Tracker = build(cfg.tracker, "tracker")

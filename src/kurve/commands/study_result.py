@@ -104,6 +104,7 @@ def register_stage(
     label: str,
     study: str,
     verdicts: Mapping[str, Mapping[str, str]] | None = None,
+    upload: bool = False,
 ) -> ModelVersion:
     """Put a trained model that has a role into the registry, or find it there; all its weights are read.
 
@@ -115,6 +116,7 @@ def register_stage(
         label: of the study, with which the model's name begins.
         study: the study's id.
         verdicts: by evaluation, tags with what its model gained and lost against its base.
+        upload: the registry gets a copy of the weights.
 
     Raises:
         KurveError: the weights are gone, or the registry cannot be reached.
@@ -128,6 +130,7 @@ def register_stage(
             name=f"{label}-{stage.name}",
             evaluations=[run_id for run_id in evaluated if run_id],
             tags={"kurve.study": study, "kurve.role": stage.role, **said},
+            upload=upload,
         )
     )
 
@@ -217,8 +220,9 @@ def _register(
     registry = tracker.registry()
     if registry is None:
         return {}
+    register = partial(register_stage, label=cfg.name, study=name, verdicts=verdicts, upload=cfg.upload)
     return {
-        stage.name: register_stage(registry, stage, stages, finished, label=cfg.name, study=name, verdicts=verdicts)
+        stage.name: register(registry, stage, stages, finished)
         for stage in stages
         if stage.command == "train" and stage.role
     }

@@ -15,6 +15,7 @@ from kurve.chatter import Echo, redirect
 from kurve.commands.build import build
 from kurve.commands.made import tell
 from kurve.commands.overlap import check_overlap, evaluation_benchmarks
+from kurve.commands.register import registry_of, trained_model
 from kurve.commands.sample import stop_on_sigterm
 from kurve.commands.training_job import held_out_benchmark, run_job
 from kurve.commands.training_plan import TrainingPlan, make_training_plan, processes, rank
@@ -23,7 +24,7 @@ from kurve.errors import ConfigError, TrainingError
 from kurve.progress import duration
 from kurve.samplers.checkpoints import check_model_files, is_local
 from kurve.saved_steps import damage, last_resumable, step_of, steps_in
-from kurve.tracking import Tracker
+from kurve.tracking import ModelVersion, Tracker
 from kurve.training_progress import TrainingProgress
 from kurve.training_record import CHECKPOINTS, MODEL, TrainingRecord
 
@@ -56,7 +57,7 @@ def check(cfg: DictConfig) -> None:
     plan.algorithm.check(plan.args, processes=processes())
     held_out_benchmark(cfg)
     check_overlap(plan.asked, evaluation_benchmarks(cfg), allowed=bool(cfg.allow_overlap))
-    build(cfg.tracker, "tracker")
+    registry_of(cfg, build(cfg.tracker, "tracker"))
 
 
 def training_folder(cfg: DictConfig, plan: TrainingPlan) -> Path:
@@ -90,9 +91,10 @@ def _is_free(folder: Path) -> bool:
 def _lead(cfg: DictConfig, plan: TrainingPlan, folder: Path) -> None:
     """What the first (usually the only) process does: it alone tracks, writes the record and talks to the person."""
     record, hint = training_record.read(folder), None
+    tracker: Tracker = build(cfg.tracker, "tracker")
+    registry = registry_of(cfg, tracker)
     if record is None or not record.finished:
         overlap = refuse(cfg, plan, evaluation_benchmarks(cfg))
-        tracker: Tracker = build(cfg.tracker, "tracker")
         with training_record.locked(folder):
             record = training_record.read(folder)
             if record is None or not record.finished:  # another process may have finished it meanwhile
@@ -100,7 +102,10 @@ def _lead(cfg: DictConfig, plan: TrainingPlan, folder: Path) -> None:
                 record, hint = training_record.read(folder), tracker.hint
     if record is None:
         raise TrainingError(f"{folder} was removed while it was in use; start again")
-    _show(cfg, folder, record, hint)
+    version = None
+    if registry is not None:
+        version = registry.register(trained_model(folder, name=cfg.register, upload=cfg.upload))
+    _show(cfg, folder, record, hint, version)
     tell(
         "train",
         folder,
@@ -169,7 +174,9 @@ def _train(
             raise TrainingError(f"{error}\n(what the libraries said: {log})") from error
 
 
-def _show(cfg: DictConfig, folder: Path, record: TrainingRecord, hint: str | None) -> None:
+def _show(
+    cfg: DictConfig, folder: Path, record: TrainingRecord, hint: str | None, version: ModelVersion | None
+) -> None:
     """Print what was made and what to do with it; no hint: it was made before."""
     console = Console(highlight=False)
     tokens = f", {record.tokens:,} tokens" if record.tokens else ""
@@ -181,6 +188,8 @@ def _show(cfg: DictConfig, folder: Path, record: TrainingRecord, hint: str | Non
         lines.append(("steps", ", ".join(map(str, steps))))
     if record.run_url:
         lines.append(("run", record.run_url))
+    if version is not None:
+        lines.append(("version", f"{version.name} version {version.version}  {version.url}"))
     if unsent(folder):
         lines.append(("to send:", shlex.join(["kurve", "sync", str(folder)])))
     named = record.fingerprint if folder.parent == Path(cfg.paths.models) else shlex.quote(str(folder))
