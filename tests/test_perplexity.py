@@ -97,12 +97,9 @@ def test_the_files_hold_every_number_and_a_row_a_sample(tmp_path: Path) -> None:
     hostile = replace(TUNED, drawn_by="$\\frac{$ <b>\ud800", problem_ids=("b\ud800", "a"))
     found = measure([judged, hostile], base=0)
     files = write_perplexities(found, tmp_path / "out", title="$x_{")
-    assert [file.name for file in files] == [
-        "perplexity.json",
-        "perplexity.parquet",
-        "perplexity.png",
-        "perplexity.svg",
-    ]
+    names = [file.name for file in files]
+    assert {"perplexity.json", "perplexity.parquet", "perplexity.png", "perplexity.svg"} <= set(names)
+    assert len([name for name in names if name.endswith(".image.png")]) == len(names) - 4 == 2
     document = json.loads(files[0].read_text())
     one, other = document["distributions"]
     assert one["log_perplexity"]["median"] == 1.5

@@ -140,6 +140,7 @@ def test_what_was_changed_is_done_again_and_no_more(
     assert stored <= {path.name for path in (copy / "outputs" / "samples").iterdir()}
 
 
+@pytest.mark.slow
 def test_a_killed_study_takes_its_commands_with_it_and_goes_on(fresh: Path) -> None:
     words = (*STUDY, "seconds=0.2", "toy_steps=1")
     process = start(fresh, *words)

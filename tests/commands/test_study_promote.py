@@ -129,6 +129,7 @@ def test_the_exit_code_tells_that_a_required_model_is_not_promoted_and_all_else_
     assert f"study {place.study}" in said(done.stdout)
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_with_one_promotion_is_told_and_the_others_are_made(tmp_path: Path) -> None:
     place = Place(tmp_path, EVALUATED)
     (tmp_path / "outputs" / "narrow" / "model" / "model.safetensors").unlink()

@@ -143,7 +143,8 @@ def test_a_sweep_killed_with_kill_9_is_told_and_closed_by_reconcile(kurve_here: 
     assert "did you mean three" in refused.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_sweep_says_killed_and_goes_on(number: signal.Signals, kurve: RunKurve, tmp_path: Path) -> None:
     process = at_work(tmp_path)
     process.send_signal(number)

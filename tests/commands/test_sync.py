@@ -231,6 +231,7 @@ def steps_of(server: Server, run_id: str, key: str = "train/loss") -> list[int]:
     return sorted(metric.step for metric in MlflowClient(server.uri).get_metric_history(run_id, key))
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_during_a_training_gets_all_of_it_later_and_once(fresh: Path, server: Server) -> None:
     asked = (*SFT, "tracker=mlflow", f"tracker.uri={server.uri}", "training.max_steps=200", "training.save_steps=1000")
     running = start(fresh, *asked)

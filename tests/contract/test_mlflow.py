@@ -214,13 +214,12 @@ def test_run_context_providers_are_asked_by_start_run_and_not_by_the_client(
     monkeypatch.setenv("KURVE_STUDY_ID", "study-1")
     for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.delenv(name, raising=False)
-    before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(client.tracking_uri)
     try:
         with mlflow.start_run() as run:
             assert client.get_run(run.info.run_id).data.tags["kurve.study"] == "study-1"
     finally:
-        mlflow.set_tracking_uri(before)
+        mlflow.set_tracking_uri("")  # none: the default, said aloud, would hold for the tests after this one
     assert "kurve.study" not in client.create_run("0").data.tags
     assert resolve_tags({"a": "b"})["kurve.study"] == "study-1"
 

@@ -23,4 +23,5 @@ def no_user_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT", "KURVE_SWEEP_ID", "KURVE_STUDY_ID"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    monkeypatch.setattr("mlflow.tracking._tracking_service.utils._tracking_uri", None)  # of a test before
     monkeypatch.chdir(tmp_path)
