@@ -90,16 +90,17 @@ def _is_free(folder: Path) -> bool:
 
 def _lead(cfg: DictConfig, plan: TrainingPlan, folder: Path) -> None:
     """What the first (usually the only) process does: it alone tracks, writes the record and talks to the person."""
-    record, hint = training_record.read(folder), None
-    tracker: Tracker = build(cfg.tracker, "tracker")
-    registry = registry_of(cfg, tracker)
-    if record is None or not record.finished:
-        overlap = refuse(cfg, plan, evaluation_benchmarks(cfg))
-        with training_record.locked(folder):
-            record = training_record.read(folder)
-            if record is None or not record.finished:  # another process may have finished it meanwhile
-                _train(cfg, plan, folder, record or new_record(plan), tracker, overlap)
-                record, hint = training_record.read(folder), tracker.hint
+    record, hint, registry = training_record.read(folder), None, None
+    if record is None or not record.finished or cfg.register is not None or cfg.upload:
+        tracker: Tracker = build(cfg.tracker, "tracker")
+        registry = registry_of(cfg, tracker)
+        if record is None or not record.finished:
+            overlap = refuse(cfg, plan, evaluation_benchmarks(cfg))
+            with training_record.locked(folder):
+                record = training_record.read(folder)
+                if record is None or not record.finished:  # another process may have finished it meanwhile
+                    _train(cfg, plan, folder, record or new_record(plan), tracker, overlap)
+                    record, hint = training_record.read(folder), tracker.hint
     if record is None:
         raise TrainingError(f"{folder} was removed while it was in use; start again")
     version = None
