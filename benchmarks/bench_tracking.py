@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 from benchmarks import Row
-from kurve.tracking import report_points
+from kurve.report_points import report_points
 from mlflow_plugins.kurve.reports import CURVE_POINTS
 from mlflow_plugins.kurve.spool.store import SpoolingRestStore, build_store
 from mlflow_plugins.kurve.tracker import MlflowTracker

@@ -8,7 +8,8 @@ import pytest
 
 from kurve.dir_tracker import DirTracker
 from kurve.errors import RejectedError, TrackingError
-from kurve.tracking import NullTracker, RunInfo, TimedPoint, Tracker, report_points, thin
+from kurve.report_points import report_points, thin
+from kurve.tracking import NullTracker, RunInfo, TimedPoint, Tracker
 from tests.tracking_samples import HOSTILE, report, run_info
 
 NOW = 1_700_000_000_000  # ms since 1970

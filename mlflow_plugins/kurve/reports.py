@@ -7,7 +7,8 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from kurve.tracking import Point, report_points
+from kurve.report_points import report_points
+from kurve.tracking import Point
 from kurve.types import Report
 from mlflow_plugins.kurve import describe
 from mlflow_plugins.kurve.fields import names

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from kurve.errors import RejectedError, TrackingError
+from kurve.report_points import report_points
 from kurve.tracking import (
     Registry,
     RunInfo,
@@ -20,7 +21,6 @@ from kurve.tracking import (
     finite,
     is_evaluation,
     now_ms,
-    report_points,
 )
 from kurve.types import Report
 

@@ -160,10 +160,10 @@ def _run(sweeping: Sweeping, name: str, folder: Path, jobs: Sequence[Job]) -> Ba
         What the launcher's last crash was; None if it did not crash.
     """
     labels = [shlex.join(named) for named in differing([job.overrides for job in jobs])]
-    before = [record.attempt for record in _closed(folder, jobs)]
+    records = _closed(folder, jobs)
+    before = [record.attempt for record in records]
     crash: BaseException | None = None
     while True:
-        records = _closed(folder, jobs)
         todo = [
             (job, named)
             for job, named, record, tried in zip(jobs, labels, records, before, strict=True)
@@ -175,8 +175,8 @@ def _run(sweeping: Sweeping, name: str, folder: Path, jobs: Sequence[Job]) -> Ba
         known = sum(record.status is JobStatus.FINISHED for record in records)
         with watched(folder, todo, known=known, total=len(jobs)):
             crash = _launch(sweeping, name, folder, [job for job, _ in todo])
-        after = _closed(folder, jobs)
-        if crash is None or [one.attempt for one in after] == [one.attempt for one in records]:  # no job was started
+        earlier, records = records, _closed(folder, jobs)
+        if crash is None or [one.attempt for one in records] == [one.attempt for one in earlier]:  # none was started
             return crash
 
 
