@@ -61,7 +61,7 @@ def run_sweep(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str)
         ConfigError: a job that cannot run, or two that are the same; nothing was started.
         SweepError: jobs did not finish; the same command tries those again.
     """
-    jobs = _checked(sweeping, points, command)
+    jobs = _checked(sweeping, _complete(sweeping, points, command), command)
     name = sweep_name(sweeping.config, command, jobs)
     folder = Path(sweeping.config.paths.out) / FOLDER / name
     with sweep.locked(folder):
@@ -91,6 +91,16 @@ def job_key(command: str, cfg: DictConfig) -> str:
     """
     settings = {key: value for key, value in plain(cfg).items() if key not in _NOT_THE_JOB}
     return provenance.digest(command, settings)[:12]
+
+
+def _complete(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str) -> Sequence[Sequence[str]]:
+    """The overrides of each job with what the command makes of all of them.
+
+    Raises:
+        ConfigError: the jobs do not go together.
+    """
+    complete = getattr(import_module(f"kurve.commands.{command}"), "complete_points", None)
+    return points if complete is None else complete(sweeping.config, points)
 
 
 def _checked(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str) -> list[Job]:

@@ -106,6 +106,14 @@ class Log:
         Raises:
             StoreError: a line is damaged, or a file changed under the reader.
         """
+        return (line for _, _, _, _, line in self.records(wanted))
+
+    def records(self, wanted: Callable[[str, int, int, int], bool]) -> Iterator[Record]:
+        """`read` with what the log knows of each line, ready to be written to another log.
+
+        Raises:
+            StoreError: as `read`.
+        """
         with self.mutex:
             lengths = list(self._lengths.items())
         ids: dict[bytes, str] = {}
@@ -120,7 +128,17 @@ class Log:
                 if problem_id is None:
                     problem_id = ids[raw_id] = read_id(raw_id)
                 if wanted(problem_id, index, mark, tag):
-                    yield line
+                    yield Record(problem_id, index, mark, tag, line + b"\n")
+
+    def sync(self) -> None:
+        """Push what was written to the disk: from then on it also survives a power failure.
+
+        Raises:
+            StoreError: the disk failed.
+        """
+        with self.mutex:
+            if self._file >= 0:
+                self._sync()
 
     def close(self) -> None:
         """Push everything to the disk and stop appending. The lock is its owner's to release.
