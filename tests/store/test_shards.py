@@ -177,6 +177,7 @@ def test_a_merge_killed_at_any_moment_loses_and_doubles_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kurve.store.samples._CHUNK", 2_000)  # many writes
+    monkeypatch.setattr("kurve.store.log.SEGMENT_BYTES", 20_000)  # and many segments, some of them adopted
     big = Shard(("p",), 3_000, 1, 0)
     with begun(tmp_path, big) as own:
         fill(own, big)

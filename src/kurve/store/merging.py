@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,10 @@ from numpy.typing import NDArray
 from kurve.errors import StoreError
 from kurve.store.disk import disk_error, sync_folder
 from kurve.store.lock import WriterLock, holder
-from kurve.store.records import StoredPrompt, sample_record
+from kurve.store.records import Record, StoredPrompt, read_sample, sample_record
 from kurve.store.samples import LOCK, SampleStore
 from kurve.store.spec import differences, fingerprint
-from kurve.types import Sample, SamplingSpec
+from kurve.types import SamplingSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,16 +159,22 @@ def _union(stores: Sequence[SampleStore], problem_id: str) -> NDArray[np.bool_]:
     return held
 
 
-def _moved(groups: Sequence[_Group]) -> Iterator[Sample]:
-    """Every sample under its new index, once."""
+def _moved(groups: Sequence[_Group]) -> Iterator[Record]:
+    """Every sample under its new index, once; one that keeps its index as it is, without a look at its text."""
     for group in groups:
         left = {problem_id: places.copy() for problem_id, places in group.places.items()}
         for store in group.stores:
-            for sample in store.samples():
-                place = int(left[sample.problem_id][sample.index])
-                if place >= 0:
-                    left[sample.problem_id][sample.index] = -1
-                    yield sample if place == sample.index else replace(sample, index=place)
+            for record in store.records(partial(_is_left, left)):
+                place = int(left[record.problem_id][record.sample_index])
+                left[record.problem_id][record.sample_index] = -1
+                if place == record.sample_index:
+                    yield record
+                else:
+                    yield sample_record(replace(read_sample(record.line), index=place))
+
+
+def _is_left(left: Mapping[str, NDArray[np.int64]], problem_id: str, index: int, _mark: int, _tag: int) -> bool:
+    return bool(left[problem_id][index] >= 0)
 
 
 def _write(target: Path, spec: SamplingSpec, stores: Sequence[SampleStore], groups: Sequence[_Group]) -> None:
@@ -181,7 +188,11 @@ def _write(target: Path, spec: SamplingSpec, stores: Sequence[SampleStore], grou
         shutil.rmtree(half, ignore_errors=True)  # of a merge that was killed: the lock says nobody is at it
         with SampleStore.create(half, spec) as merged:
             merged.copy_prompts(_prompts(stores))
-            merged.append_many(_moved(groups))
+            if len(groups) == 1:  # indices stay
+                for store in stores:
+                    merged.take(store)
+            else:
+                merged.append_records(_moved(groups))
         half.rename(target)
         sync_folder(target.parent)
     except OSError as error:
@@ -201,7 +212,7 @@ def _check_target(target: Path, groups: Sequence[_Group], distinct: int) -> None
     """Refuse a target that holds anything but the union."""
     with SampleStore.open_folder(target) as there:
         same = there.count() == distinct and all(
-            there.mark(sample.problem_id, sample.index) == sample_record(sample).mark for sample in _moved(groups)
+            there.mark(record.problem_id, record.sample_index) == record.mark for record in _moved(groups)
         )
     if not same:
         raise StoreError(

@@ -218,6 +218,23 @@ class SampleStore:
 
         return map(read_sample, self._log.read(wanted))
 
+    def take(self, other: "SampleStore") -> int:
+        """Store what another store holds and this one lacks: compressed files as they are, the rest line by line.
+
+        Returns:
+            How many samples were new.
+
+        Raises:
+            StoreError: as `append`; some may be stored then, and `take` again takes the rest.
+        """
+        with self._log.mutex:
+            before = self.count()
+            adopted = self._log.adopt(other._log)
+            self.append_records(
+                other._log.records(lambda one, index, _mark, _tag: not self.has(one, index), skip=adopted)
+            )
+            return self.count() - before
+
     def records(self, wanted: Callable[[str, int, int, int], bool]) -> Iterator[Record]:
         """The lines as they are whose (problem id, index, mark, tag) is wanted, in the order they were stored.
 

@@ -103,7 +103,7 @@ def take_over(store: SampleStore, shard: SampleStore) -> int:
             then as it was.
     """
     _refuse_conflicts(store, shard)
-    taken = store.append_records(shard.records(lambda problem_id, index, _mark, _tag: not store.has(problem_id, index)))
+    taken = store.take(shard)
     store.sync()
     shard.close()
     try:
