@@ -89,6 +89,7 @@ def test_shards_fill_one_store_with_the_samples_of_one_process(kurve_here: RunKu
     assert "3 of 3 shards are merged" in swept.stdout
     assert re.search(r"all jobs .* 20 ", swept.stdout)
     [store] = (tmp_path / "outputs" / "samples").glob("*/spec.json")
+    assert f"all in   {store.parent}" in swept.stdout
     assert not (store.parent / "shards").exists()
     complete = kurve_here(*words, "sampler.fail_after=0")
     assert complete.returncode == 0, complete.stderr

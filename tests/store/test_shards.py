@@ -72,6 +72,12 @@ def test_a_store_takes_its_shards_over_and_nothing_is_left_of_them(tmp_path: Pat
         assert not (store.folder / "shards").exists()
 
 
+def test_a_listing_tells_that_shards_are_at_work(tmp_path: Path) -> None:
+    with begun(tmp_path, HALVES[0]), begun(tmp_path, HALVES[1]):
+        assert [info.held_by for info in list_stores(tmp_path)] == ["2 shards at work"]
+    assert [info.held_by for info in list_stores(tmp_path)] == [""]
+
+
 def test_a_shard_goes_on_with_what_its_killed_process_left(tmp_path: Path) -> None:
     own = begun(tmp_path, HALVES[0])
     own.append(sample("p", 1))

@@ -57,6 +57,12 @@ def jobs_table(name: str, jobs: Sequence[Job], records: Sequence[JobRecord], fol
     return table
 
 
+def common_folder(records: Sequence[JobRecord]) -> str:
+    """The folder that all of several jobs filled together; empty if each has its own, or one has not ended."""
+    folders = {record.facts.get("folder", "") for record in records}
+    return folders.pop() if len(records) > 1 and len(folders) == 1 else ""
+
+
 def differing(points: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
     """Of each job's overrides those that not all jobs have; all of them where there is one job."""
     shared = set.intersection(*map(set, points)) if len(points) > 1 else set()

@@ -20,7 +20,7 @@ from kurve import sweep
 from kurve.commands import provenance
 from kurve.commands.build import plain
 from kurve.commands.job import CONTROLLER, identity
-from kurve.commands.sweep_show import differing, jobs_table, tail_of
+from kurve.commands.sweep_show import common_folder, differing, jobs_table, tail_of
 from kurve.commands.sweep_summary import summary, track
 from kurve.commands.sweep_watch import watched
 from kurve.commands.training_plan import label
@@ -247,6 +247,8 @@ def _variable(name: str, value: str) -> str:
 def _show(name: str, folder: Path, jobs: Sequence[Job], records: Sequence[JobRecord]) -> None:
     console = Console(highlight=False)
     console.print(jobs_table(name, jobs, records, folder))
+    if made := common_folder(records):
+        console.print(Text(f"all in   {made}"), soft_wrap=True)
     console.print(Text(f"sweep    {folder}"), soft_wrap=True)
 
 

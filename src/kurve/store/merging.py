@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kurve.errors import StoreError
+from kurve.store.carrying import Places, carry
 from kurve.store.disk import disk_error, sync_folder
 from kurve.store.lock import WriterLock, holder
 from kurve.store.records import Record, StoredPrompt, read_sample, sample_record
@@ -21,7 +22,7 @@ from kurve.types import SamplingSpec
 
 @dataclass(frozen=True, slots=True)
 class MergeResult:
-    """Where the joined samples are. Verdicts are not joined: verify the merged store."""
+    """Where the joined samples are, with the verdicts, reviews and scores of each."""
 
     folder: Path
     spec: SamplingSpec
@@ -37,7 +38,7 @@ class _Group:
 
     seed: str
     stores: Sequence[SampleStore]
-    places: Mapping[str, NDArray[np.int64]]  # problem id -> new index by old index, -1 where absent
+    places: Places  # -1 where a sample is absent
 
 
 def merge(sources: Sequence[Path], target_root: Path) -> MergeResult:
@@ -70,6 +71,8 @@ def merge(sources: Sequence[Path], target_root: Path) -> MergeResult:
             _write(target, spec, stores, groups)
         else:
             _check_target(target, groups, distinct)
+            with SampleStore.open_folder(target) as there:
+                carry(there, _with_places(groups))
     return MergeResult(target, spec, distinct, len(problems), duplicates, created)
 
 
@@ -193,6 +196,7 @@ def _write(target: Path, spec: SamplingSpec, stores: Sequence[SampleStore], grou
                     merged.take(store)
             else:
                 merged.append_records(_moved(groups))
+            carry(merged, _with_places(groups))
         half.rename(target)
         sync_folder(target.parent)
     except OSError as error:
@@ -201,6 +205,10 @@ def _write(target: Path, spec: SamplingSpec, stores: Sequence[SampleStore], grou
         shutil.rmtree(half, ignore_errors=True)
         lock.path.unlink(missing_ok=True)
         lock.release()
+
+
+def _with_places(groups: Sequence[_Group]) -> list[tuple[SampleStore, Places]]:
+    return [(store, group.places) for group in groups for store in group.stores]
 
 
 def _prompts(stores: Sequence[SampleStore]) -> Iterator[StoredPrompt]:

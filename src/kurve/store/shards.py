@@ -88,6 +88,16 @@ def take_leftovers(store: SampleStore, *, but: str = "") -> None:
             take_over(store, left)
 
 
+def num_at_work(folder: Path) -> int:
+    """How many shards of the store in `folder` somebody is drawing.
+
+    Raises:
+        StoreError: the folder cannot be read.
+    """
+    names = folder.glob(f"{FOLDER}/*/{LOCK}")
+    return sum(bool(holder(path)) for path in names if _NAME.fullmatch(path.parent.name))
+
+
 def take_over(store: SampleStore, shard: SampleStore) -> int:
     """Put the samples of a shard into the store, as a set union, then remove the shard's folder.
 
