@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 from omegaconf import OmegaConf
 
+from kurve.commands.plan import problem_seed
 from kurve.commands.sharding import shard_of, with_num_shards
 from kurve.errors import ConfigError
 from kurve.store import SampleStore, Shard
@@ -80,23 +81,24 @@ def test_other_sweeps_are_left_as_they_are(num_shards: int | None, points: list[
 @pytest.mark.usefixtures("problems")
 def test_shards_fill_one_store_with_the_samples_of_one_process(kurve_here: RunKurve, tmp_path: Path) -> None:
     words = ("sample", *BASE, "num_samples=5")
-    alone = kurve_here(*words, "shard=2", "num_shards=3")
-    assert alone.returncode == 0, alone.stderr
-    assert "shard    2: 7 samples; 1 of 3 shards are merged" in alone.stdout
-    assert "next:" not in alone.stdout
     swept = kurve_here(*words, "-m", "shard=range(0,3)")
     assert swept.returncode == 0, swept.stderr
+    assert "shard    0: 6 samples; 1 of 3 shards are merged" in swept.stdout
     assert "3 of 3 shards are merged" in swept.stdout
+    assert swept.stdout.count("next:") == 1
     assert re.search(r"all jobs .* 20 ", swept.stdout)
     [store] = (tmp_path / "outputs" / "samples").glob("*/spec.json")
     assert f"all in   {store.parent}" in swept.stdout
     assert not (store.parent / "shards").exists()
+    drawn = samples(tmp_path / "outputs" / "samples")
+    asked = [(one, index) for one in dict.fromkeys(sample.problem_id for sample in drawn) for index in range(5)]
+    assert len(asked) == 20
+    assert [(one.problem_id, one.index, one.seed) for one in drawn] == [
+        (problem_id, index, problem_seed(0, problem_id) + index) for problem_id, index in asked
+    ]
     complete = kurve_here(*words, "sampler.fail_after=0")
     assert complete.returncode == 0, complete.stderr
     assert "all samples are stored" in complete.stderr
-    one = kurve_here(*words, "paths.samples=one")
-    assert one.returncode == 0, one.stderr
-    assert samples(tmp_path / "one") == samples(tmp_path / "outputs" / "samples")
 
 
 @pytest.mark.usefixtures("problems")

@@ -184,26 +184,26 @@ def test_a_merge_killed_at_any_moment_loses_and_doubles_nothing(
 ) -> None:
     monkeypatch.setattr("kurve.store.samples._CHUNK", 2_000)  # many writes
     monkeypatch.setattr("kurve.store.log.SEGMENT_BYTES", 20_000)  # and many segments, some of them adopted
-    big = Shard(("p",), 3_000, 1, 0)
+    big = Shard(("p",), 1_500, 1, 0)
     with begun(tmp_path, big) as own:
         fill(own, big)
     moment, kills = random.Random(3), 0
-    for _ in range(8):
+    for _ in range(5):
         process = multiprocessing.get_context("fork").Process(target=_merge, args=(tmp_path,))
         process.start()
-        time.sleep(moment.uniform(0.005, 0.12))
+        time.sleep(moment.uniform(0.005, 0.1))
         process.kill()
         process.join()
         kills += process.exitcode == -signal.SIGKILL
     assert kills >= 1
     _merge(tmp_path)
     with SampleStore.open(tmp_path, SPEC, read_only=True) as store:
-        assert held(store) == [("p", index) for index in range(3_000)]
+        assert held(store) == [("p", index) for index in range(1_500)]
     assert shards_in(tmp_path) == []
 
 
 def test_shards_that_finish_at_the_same_moment_are_all_taken_over(tmp_path: Path) -> None:
-    shards = [Shard(("p", "q"), 300, 6, number) for number in range(6)]
+    shards = [Shard(("p", "q"), 100, 4, number) for number in range(4)]
     owns = [begun(tmp_path, shard) for shard in shards]
     for own, shard in zip(owns, shards, strict=True):
         fill(own, shard)
@@ -213,9 +213,9 @@ def test_shards_that_finish_at_the_same_moment_are_all_taken_over(tmp_path: Path
         process.start()
     for process in processes:
         process.join()
-    assert [process.exitcode for process in processes] == [0] * 6
+    assert [process.exitcode for process in processes] == [0] * 4
     with SampleStore.open(tmp_path, SPEC, read_only=True) as store:
-        assert store.missing(("p", "q"), 300) == {}
+        assert store.missing(("p", "q"), 100) == {}
 
 
 def _finish(root: Path, shard: Shard) -> None:
