@@ -294,6 +294,7 @@ def test_sealed_segments_of_another_store_are_taken_as_they_are(
         one.append(sample("p", index))
         two.append(sample("q", index))
     assert len(sealed(two)) >= 2
+    min(two.folder.glob("samples-*.index")).unlink()  # lost: it only saves time
     with one, two:
         assert one.take(two) == 10
         assert one.take(two) == 0

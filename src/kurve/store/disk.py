@@ -54,15 +54,11 @@ def write_atomically(path: Path, data: bytes, *, sync: bool = True, mode: int = 
 def link_or_copy(source: Path, target: Path) -> None:
     """A second name for a file that nobody changes any more, or a copy where the file system gives it none.
 
-    A source that is not there is left out.
-
     Raises:
-        OSError: it could not be written.
+        OSError: it could not be read or written.
     """
     try:
         os.link(source, target)
-    except FileNotFoundError:
-        return
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS):
             raise

@@ -1,5 +1,6 @@
 """An append-only log of records, each stored once: the part that samples, prompts and verdicts share."""
 
+import contextlib
 import os
 import threading
 import time
@@ -196,11 +197,11 @@ class Log:
                 self._end_segment(last)
             mine = Segment(self.folder, self.name, last.number + 1)
             mine.index.unlink(missing_ok=True)  # of an attempt that was cut short
-            for one, other in ((theirs.index, mine.index), (theirs.sealed, mine.sealed)):
-                link_or_copy(one, other)
+            with contextlib.suppress(FileNotFoundError):  # a lost index is made anew
+                link_or_copy(theirs.index, mine.index)
+            link_or_copy(theirs.sealed, mine.sealed)
             sync_folder(self.folder)
         except OSError as error:
-            self._broken = ""
             raise disk_error(error, self.folder, "take a segment over to") from error
         self._hold(self.keys, mine, contents)
         self._lengths[mine.number] = contents.length
