@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +17,8 @@ from kurve.errors import ConfigError
 from kurve.store import SampleStore, Shard
 from kurve.types import Sample
 from tests.commands.test_evaluate import BASE, problems  # noqa: F401 a fixture
-from tests.conftest import RunKurve, command_environment, command_line
+from tests.commands.test_sweep import finish
+from tests.conftest import RunKurve, started
 
 PLAN = SimpleNamespace(ids=("p", "q"), num_samples=3)
 
@@ -115,14 +115,7 @@ def test_one_process_finishes_what_failed_shards_left_and_grows_it(kurve_here: R
 
 def _killed(folder: Path, words: list[str]) -> None:
     """Start a sweep, kill -9 one of its shards once it has drawn, and the controller too."""
-    process = subprocess.Popen(
-        command_line(words),
-        cwd=folder,
-        env=command_environment() | {"KURVE_CACHE": str(folder / "cache")},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = started(words, folder)
     deadline = time.monotonic() + 240
     drawing: list[Path] = []
     while not drawing:
@@ -147,12 +140,7 @@ def test_a_killed_shard_goes_on_and_the_store_is_that_of_one_process(
     words = ["sample", *BASE, "num_samples=24", "sampler.seconds=0.3"]
     swept = [*words, f"cluster={cluster}", "shard=range(0,4)"]
     _killed(tmp_path, swept)
-    for _ in range(3):  # jobs that outlive their controller are waited for by the next start
-        done = kurve(*swept)
-        if done.returncode == 0:
-            break
-        time.sleep(20)
-    assert done.returncode == 0, done.stderr
+    done = finish(kurve, swept)
     assert done.stdout.count("FINISHED") == 4
     one = kurve(*words, "sampler.seconds=0", "paths.samples=one")
     assert one.returncode == 0, one.stderr
