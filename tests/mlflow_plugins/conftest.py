@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import copied_databases as copied_databases
 from tests.mlflow_plugins.servers import Server
 
 
