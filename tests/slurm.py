@@ -15,6 +15,9 @@ from tests.mlflow_plugins.servers import free_port
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
 GPUS = 2
+ON_SLURM = (  # a job small enough for any machine
+    "cluster=slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=1", "hydra.launcher.gpus_per_node=0",
+)  # fmt: skip
 _SBIN = "/usr/sbin"  # not on everybody's path
 
 
@@ -111,7 +114,7 @@ class Slurm:
             f"SlurmUser={user}",
             f"SlurmdUser={user}",
             "AuthType=auth/munge",
-            f"AuthInfo=socket={self.folder}/munge/socket",
+            f"AuthInfo=socket={self.folder}/munge/socket,cred_expire=5",  # a job queued again waits that long
             f"StateSaveLocation={self.folder}/state",
             f"SlurmdSpoolDir={self.folder}/spool",
             f"SlurmctldPidFile={self.folder}/slurmctld.pid",

@@ -5,7 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -16,24 +16,11 @@ from kurve.store import SampleStore
 from kurve.sweep import JobRecord, JobStatus, read_job
 from tests.commands.test_evaluate import BASE, problems  # noqa: F401 a fixture
 from tests.conftest import RunKurve, command_environment, command_line
-from tests.slurm import Slurm, missing_programs, slurm
+from tests.slurm import ON_SLURM, Slurm
 
 JOBS = 6
 SWEEP = ("evaluate", *BASE, "num_samples=4", "sampler.seconds=0.25", "tracker=mlflow", "sweep_name=three")
-ON_SLURM = tuple(
-    f"hydra.launcher.{setting}" for setting in ("cpus_per_task=1", "mem_gb=1", "gpus_per_node=0", "timeout_min=60")
-)
-
 pytestmark = pytest.mark.usefixtures("problems")
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
-    """A Slurm for all tests of this module."""
-    if missing := missing_programs():
-        pytest.skip(f"{', '.join(missing)} of Slurm are not installed; make system-deps")
-    with slurm(tmp_path_factory.mktemp("slurm")) as started:
-        yield started
 
 
 @pytest.mark.slow
@@ -50,7 +37,7 @@ def test_two_jobs_and_the_controller_killed_end_as_six_finished_runs(
 def test_two_jobs_and_the_controller_killed_on_slurm_end_as_six_finished_runs(
     cluster: Slurm, kurve: RunKurve, tmp_path: Path
 ) -> None:
-    killed_and_started_again(tmp_path, kurve, "cluster=slurm", *ON_SLURM, environment=cluster.environment)
+    killed_and_started_again(tmp_path, kurve, *ON_SLURM, environment=cluster.environment)
 
 
 def killed_and_started_again(
