@@ -14,9 +14,7 @@ from kurve.sweep import Job, JobStatus
 from kurve.tracking import NullTracker, Tracker
 
 
-def close_runs(
-    tracker: DictConfig | None, name: str, folder: Path, jobs: Sequence[Job]
-) -> Iterator[tuple[str, str]]:
+def close_runs(tracker: DictConfig | None, name: str, folder: Path, jobs: Sequence[Job]) -> Iterator[tuple[str, str]]:
     """End the runs that say RUNNING and whose jobs nobody runs, as KILLED.
 
     Args:

@@ -169,6 +169,25 @@ def attempt(
         write(training_record.FINISHED, final_step=shown.step)
 
 
+def close_lost(folder: Path, tracker: Tracker) -> None:
+    """Write KILLED into record and run of a training that says RUNNING while nobody trains.
+
+    For who knows that its processes are gone. A tracker that is away is told of, and the next start closes the run.
+    """
+    with suppress(TrainingError), training_record.locked(folder):  # else somebody else trains by now
+        record = training_record.read(folder)
+        if record is None or record.status != training_record.RUNNING:
+            return
+        training_record.write(folder, dataclasses.replace(record, attempts=tuple(map(_ended, record.attempts))))
+        if record.run_id:
+            try:
+                tracker.check()
+                tracker.attach(record.run_id)
+                tracker.finish("KILLED")
+            except TrackingError as error:
+                _log.warning("the run %s still says RUNNING: %s", record.run_id, error)
+
+
 def unsent(folder: Path) -> bool:
     """Whether the tracker lacks something that the training in `folder` measured."""
     outbox = Outbox(folder)
