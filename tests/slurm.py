@@ -128,7 +128,7 @@ class Slurm:
             "JobAcctGatherType=jobacct_gather/none",
             "SchedulerParameters=sched_interval=1,batch_sched_delay=0,requeue_delay=1",
             "ReturnToService=2",
-            "KillWait=5",
+            "KillWait=20",
             "MailProg=/bin/true",
             "GresTypes=gpu",
             # As many jobs as the tests start run at once, whatever processors there are.

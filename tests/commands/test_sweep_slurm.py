@@ -20,15 +20,21 @@ pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("problems")]
 EVALUATE = ("evaluate", *BASE, "num_samples=4", "tracker=mlflow", "sweep_name=three")
 
 
-@pytest.mark.parametrize("stop", ["--signal=USR2", "requeue"])
+@pytest.mark.parametrize(
+    ("stop", "seconds"),
+    [
+        ("--signal=USR2", 1),  # which Slurm sends before the end of the job's time
+        ("requeue", 3),  # what submitit does not hear of: the job is killed in the middle
+    ],
+)
 def test_a_single_run_that_is_told_to_stop_is_queued_again_and_goes_on_in_its_folder_and_run(
-    stop: str, cluster: Slurm, tmp_path: Path
+    stop: str, seconds: int, cluster: Slurm, tmp_path: Path
 ) -> None:
-    controller = started(tmp_path, cluster, *EVALUATE, *ON_SLURM, "sampler.seconds=1")
+    controller = started(tmp_path, cluster, *EVALUATE, *ON_SLURM, f"sampler.seconds={seconds}")
     await_until(lambda: [status for _, status in runs(tmp_path)] == ["RUNNING"])
     await_until(lambda: sum(map(len, stored(tmp_path))) >= 2)
     [(job_id, _)] = cluster.jobs()
-    if stop == "requeue":  # as an administrator or a job that comes first would
+    if stop == "requeue":
         cluster.ask("scontrol", "requeue", job_id)
     else:
         cluster.ask("scancel", stop, job_id)
