@@ -71,9 +71,10 @@ def test_a_training_that_runs_out_of_time_goes_on_from_its_last_checkpoint(clust
     assert (first.status, second.status) == ("KILLED", "FINISHED")
     assert second.first_step >= 20
     assert record.final_step == 400
-    assert trainings.tracked(place, "run.json")["status"] == "FINISHED"
-    losses = [point["step"] for point in trainings.tracked(place, "points.jsonl") if point["key"] == "train/loss"]
-    assert sorted(losses) == list(range(1, 401))
+    run = Path(record.run_url)
+    assert json.loads((run / "run.json").read_text())["status"] == "FINISHED"
+    points = [json.loads(line) for line in (run / "points.jsonl").read_text().splitlines()]
+    assert sorted(point["step"] for point in points if point["key"] == "train/loss") == list(range(1, 401))
     assert state.is_file()
 
 

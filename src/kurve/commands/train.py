@@ -20,8 +20,8 @@ from kurve.commands.sample import stop_on_sigterm
 from kurve.commands.training_job import held_out_benchmark, run_job
 from kurve.commands.training_launch import launch, launch_settings
 from kurve.commands.training_plan import TrainingPlan, make_training_plan, processes, rank
-from kurve.commands.training_run import attempt, close_lost, new_record, open_run, run_info, unsent
-from kurve.errors import ConfigError, TrainingError
+from kurve.commands.training_run import attempt, close_behind, new_record, open_run, run_info, unsent
+from kurve.errors import ConfigError, KurveError, TrainingError
 from kurve.progress import duration
 from kurve.samplers.checkpoints import check_model_files, is_local
 from kurve.saved_steps import damage, last_resumable, step_of, steps_in
@@ -52,8 +52,10 @@ def main(cfg: DictConfig) -> None:
         _check(cfg, plan)
         try:
             launch(cfg, settings)
-        finally:
-            close_lost(folder, build(cfg.tracker, "tracker"))
+        except BaseException as reason:
+            starts, stopped = len(record.attempts) if record else 0, not isinstance(reason, KurveError)
+            close_behind(folder, build(cfg.tracker, "tracker"), starts=starts, stopped=stopped)
+            raise
 
 
 def train(cfg: DictConfig) -> None:
