@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # has no types
@@ -17,6 +19,8 @@ from tests.trainings import LONG, SFT, environment, here, run, tracked, trained,
 TWO = ("accelerate=cpu", "training.per_device_train_batch_size=4")
 SHORT = (*SFT, *TWO, "training.max_steps=4", "training.save_steps=2")
 ENDLESS = (*SFT, *TWO, "training.max_steps=5000", "training.save_steps=10", "training.save_total_limit=2")
+
+AtWork = Callable[..., tuple["subprocess.Popen[str]", list[int], Path]]
 
 
 @pytest.mark.parametrize(
@@ -42,6 +46,16 @@ def test_a_process_that_accelerate_started_starts_no_more(
     assert "leave one out" in refused.stderr
 
 
+@pytest.fixture
+def at_work() -> Iterator[AtWork]:
+    """`work`, whose processes do not outlive a test that fails."""
+    processes: list[subprocess.Popen[str]] = []
+    yield partial(work, processes)
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
 @pytest.mark.slow
 def test_two_processes_leave_what_one_leaves(fresh: Path, first: tuple[Path, str, str]) -> None:
     done = run(fresh, *SHORT)
@@ -65,7 +79,9 @@ def kept(place: Path) -> list[tuple[str, int]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_process_that_is_killed_ends_the_training_and_the_same_command_goes_on(victim: int, fresh: Path) -> None:
+def test_a_process_that_is_killed_ends_the_training_and_the_same_command_goes_on(
+    victim: int, fresh: Path, at_work: AtWork
+) -> None:
     running, ranks, folder = at_work(fresh, *ENDLESS)
     os.kill(ranks[victim], signal.SIGKILL)
     _, errors = running.communicate(timeout=LONG)
@@ -76,7 +92,7 @@ def test_a_process_that_is_killed_ends_the_training_and_the_same_command_goes_on
     assert record.status in ("KILLED", "FAILED")
     assert tracked(fresh, "run.json")["status"] == record.status
     saved = max(json.loads((folder / "training.json").read_text())["steps"], key=int)
-    running, ranks, _ = at_work(fresh, *ENDLESS, after=int(saved) + 1)
+    running, ranks, _ = at_work(fresh, *ENDLESS, start=2)
     running.terminate()
     running.communicate(timeout=LONG)
     _, record = trained(fresh)
@@ -85,7 +101,7 @@ def test_a_process_that_is_killed_ends_the_training_and_the_same_command_goes_on
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGKILL])
-def test_what_ends_the_starting_process_ends_all(number: signal.Signals, fresh: Path) -> None:
+def test_what_ends_the_starting_process_ends_all(number: signal.Signals, fresh: Path, at_work: AtWork) -> None:
     running, ranks, _ = at_work(fresh, *ENDLESS)
     running.send_signal(number)
     running.communicate(timeout=LONG)
@@ -96,8 +112,20 @@ def test_what_ends_the_starting_process_ends_all(number: signal.Signals, fresh: 
     assert tracked(fresh, "run.json")["status"] == "KILLED"
 
 
-def at_work(place: Path, *words: str, after: int = 12) -> tuple["subprocess.Popen[str]", list[int], Path]:
-    """A training past a step: the process that was started, its ranks in order, and its folder."""
+def work(
+    processes: list["subprocess.Popen[str]"], place: Path, *words: str, start: int = 1
+) -> tuple["subprocess.Popen[str]", list[int], Path]:
+    """Start a training and wait until it is at work.
+
+    Args:
+        processes: is told what was started.
+        place: to start it in.
+        words: of the command line.
+        start: which of the training it is.
+
+    Returns:
+        The process that was started, its ranks in order, and the training's folder.
+    """
     running = subprocess.Popen(
         command_line(words),
         cwd=place,
@@ -107,13 +135,19 @@ def at_work(place: Path, *words: str, after: int = 12) -> tuple["subprocess.Pope
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    points = wait_for(place, "outputs/models/*/journal/points.jsonl")
-    wait_for_step(points.parents[1], after)
+    processes.append(running)
+    folder = wait_for(place, "outputs/models/*/journal/points.jsonl").parents[1]
+    deadline = time.monotonic() + LONG
+    while [one.status for one in trained(place)[1].attempts][start - 1 :] != ["RUNNING"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    if start == 1:
+        wait_for_step(folder, 12)
     ranks = {}
     for process in psutil.Process(running.pid).children(recursive=True):
         if "kurve.commands.training_rank" in process.cmdline():
             ranks[int(process.environ().get("RANK", -1))] = process.pid
-    return running, [ranks[0], ranks[1]], points.parents[1]
+    return running, [ranks[0], ranks[1]], folder
 
 
 def gone(ranks: list[int]) -> bool:
