@@ -21,7 +21,8 @@ from tests.mlflow_plugins.servers import free_port
 
 pytest.importorskip("ray", reason="Ray is not installed")
 
-TOKEN = {"RAY_AUTH_TOKEN": secrets.token_hex(32)}  # without one, Ray would keep its own in the user's home
+# By itself Ray would keep a token in the user's home.
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ as its processes did. Rank 0 holds the training's lock, tracks, writes its recor
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -120,8 +121,7 @@ def _failure(folder: Path, status: int) -> TrainingError:
 def _write(path: Path, settings: dict[str, Any]) -> None:
     """As YAML, for this user's eyes: resolved settings may hold what the environment hides."""
     text = OmegaConf.to_yaml(OmegaConf.create(_literal(settings)))
-    path.touch(mode=0o600)
-    write_atomically(path, text.encode("utf-8", "backslashreplace"))
+    write_atomically(path, text.encode("utf-8", "backslashreplace"), mode=0o600)
 
 
 def _literal(value: Any) -> Any:
@@ -130,7 +130,7 @@ def _literal(value: Any) -> Any:
         return {key: _literal(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_literal(inner) for inner in value]
-    return value.replace("${", "\\${") if isinstance(value, str) else value
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
 
 
 def _free_port() -> int:
