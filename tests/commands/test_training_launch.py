@@ -14,8 +14,10 @@ import pytest
 
 from kurve.training_record import TrainingRecord
 from tests.conftest import command_line
-from tests.trainings import LONG, SFT, environment, here, run, tracked, trained, wait_for, wait_for_step
+from tests.trainings import LONG, SFT, environment, here, run, tracked, trained, wait_for_step
 
+PATIENCE = 240.0  # seconds in which two processes start on a busy machine
+RECORD = "outputs/models/*/training.json"
 TWO = ("accelerate=cpu", "training.per_device_train_batch_size=4")
 SHORT = (*SFT, *TWO, "training.max_steps=4", "training.save_steps=2")
 ENDLESS = (*SFT, *TWO, "training.max_steps=5000", "training.save_steps=10", "training.save_total_limit=2")
@@ -136,11 +138,12 @@ def work(
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     processes.append(running)
-    folder = wait_for(place, "outputs/models/*/journal/points.jsonl").parents[1]
-    deadline = time.monotonic() + LONG
-    while [one.status for one in trained(place)[1].attempts][start - 1 :] != ["RUNNING"]:
+    deadline = time.monotonic() + PATIENCE
+    while statuses(place)[start - 1 :] != ["RUNNING"]:
+        assert running.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    folder, _ = trained(place)
     if start == 1:
         wait_for_step(folder, 12)
     ranks = {}
@@ -148,6 +151,11 @@ def work(
         if "kurve.commands.training_rank" in process.cmdline():
             ranks[int(process.environ().get("RANK", -1))] = process.pid
     return running, [ranks[0], ranks[1]], folder
+
+
+def statuses(place: Path) -> list[str]:
+    """How each start of the only training fared; none before its record is there."""
+    return [one.status for one in trained(place)[1].attempts] if list(place.glob(RECORD)) else []
 
 
 def gone(ranks: list[int]) -> bool:
