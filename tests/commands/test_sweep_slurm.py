@@ -1,6 +1,8 @@
 """What Slurm does to jobs: it gives each its GPU, and queues again what it has told to stop."""
 
 import json
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -11,7 +13,7 @@ import pytest
 from kurve.sweep import JobRecord, JobStatus
 from tests import trainings
 from tests.commands.test_evaluate import BASE, problems  # noqa: F401 a fixture
-from tests.commands.test_sweep_kills import records, runs, stored
+from tests.commands.test_sweep_kills import job_at_work, records, runs, stored
 from tests.conftest import command_environment, command_line
 from tests.slurm import ON_SLURM, Slurm
 
@@ -45,6 +47,19 @@ def test_a_single_run_that_is_told_to_stop_is_queued_again_and_goes_on_in_its_fo
     assert (only(tmp_path).status, only(tmp_path).attempt) == (JobStatus.FINISHED, 2)
     assert [status for _, status in runs(tmp_path)] == ["FINISHED"]
     assert [len(samples) for samples in stored(tmp_path)] == [16]
+
+
+def test_a_job_that_is_killed_is_tried_again_without_accounts_to_ask(cluster: Slurm, tmp_path: Path) -> None:
+    assert not cluster.ask("sacct")
+    controller = started(tmp_path, cluster, *EVALUATE, *ON_SLURM, "sampler.seconds=0.5", "seed=0,1")
+    killed, pid = job_at_work(tmp_path)
+    os.kill(pid, signal.SIGKILL)
+    output, _ = controller.communicate(timeout=500)
+    assert controller.returncode == 0, output
+    attempts = {job: record.attempt for job, record in records(tmp_path).items()}
+    assert attempts.pop(killed) == 2
+    assert list(attempts.values()) == [1]
+    assert [status for _, status in runs(tmp_path)] == ["FINISHED"] * 2
 
 
 def test_each_job_of_an_array_has_a_gpu_of_its_own(cluster: Slurm, tmp_path: Path) -> None:

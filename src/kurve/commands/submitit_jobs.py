@@ -5,6 +5,7 @@ Slurm's that keeps no accounts (`sacct` fails there) it waits for that result fo
 answers on every cluster, and a missing result is no error: the job's own record says what it came to.
 """
 
+import getpass
 from collections.abc import Iterable
 from typing import Any
 
@@ -33,8 +34,15 @@ class WaitForAll(Callback):
 
         class QueueWatcher(SlurmInfoWatcher):
             def _make_command(self) -> list[str] | None:
-                waiting = self._registered - self._finished
-                return ["squeue", "--noheader", "--array", "--states=all", "--format=%i %T"] if waiting else None
+                mine = [
+                    "squeue",
+                    f"--user={getpass.getuser()}",
+                    "--states=all",
+                    "--array",
+                    "--noheader",
+                    "--format=%i %T",
+                ]
+                return mine if self._registered - self._finished else None
 
             def read_info(self, string: bytes | str) -> dict[str, dict[str, str]]:
                 text = string if isinstance(string, str) else string.decode()

@@ -71,10 +71,10 @@ def run_sweep(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str)
         sweep.write(folder, sweep.joined(sweep.read(folder), Sweep(name, command, tuple(jobs))))
         crash = _run(sweeping, name, folder, jobs)
         records = sweep.states(folder, jobs)
-        unfinished = [job for job, record in zip(jobs, records, strict=True) if record.status is not JobStatus.FINISHED]
-        for run_id, key in close_runs(sweeping.config.get("tracker"), name, folder, unfinished):
-            sys.stderr.write(f"KILLED   the run {run_id} of {key}, whose process is gone\n")
     _show(name, folder, jobs, records)
+    unfinished = [job for job, record in zip(jobs, records, strict=True) if record.status is not JobStatus.FINISHED]
+    for run_id, key in close_runs(sweeping.config.get("tracker"), name, folder, unfinished):
+        sys.stderr.write(f"KILLED   the run {run_id} of {key}, whose process is gone\n")
     if url := track(sweeping.config, summary(name, command, folder, jobs, records)):
         Console(highlight=False).print(Text(f"run      {url}"), soft_wrap=True)
     if any(record.status is not JobStatus.FINISHED for record in records):
