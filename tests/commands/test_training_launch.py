@@ -33,17 +33,15 @@ AtWork = Callable[..., tuple["subprocess.Popen[str]", list[int], Path]]
         ("accelerate.processes=2", "there is no setting 'accelerate.processes'"),
     ],
 )
-def test_processes_that_cannot_be_started_are_refused(word: str, said: str, place_with_model: Path) -> None:
-    refused = here(place_with_model, *SHORT, word)
+def test_processes_that_cannot_be_started_are_refused(word: str, said: str, tmp_path: Path) -> None:
+    refused = here(tmp_path, *SHORT, word)
     assert refused.returncode == 2
     assert said in refused.stderr
 
 
-def test_a_process_that_accelerate_started_starts_no_more(
-    place_with_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_that_accelerate_started_starts_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "0")
-    refused = here(place_with_model, *SHORT)
+    refused = here(tmp_path, *SHORT)
     assert refused.returncode == 2
     assert "leave one out" in refused.stderr
 

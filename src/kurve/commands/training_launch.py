@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ def launch_settings(cfg: DictConfig) -> dict[str, Any] | None:
     """
     if cfg.get("accelerate") is None:
         return None
+    if find_spec("accelerate") is None:
+        raise ConfigError("accelerate, which starts the processes, is not installed: pip install 'kurve[train]'")
     settings: dict[str, Any] = plain(cfg.accelerate)
     whole(settings.get("num_processes"), "accelerate.num_processes", least=2)
     if settings.get("num_machines", 1) != 1:
