@@ -13,8 +13,7 @@ import psutil  # type: ignore[import-untyped]  # has no types
 import pytest
 
 from kurve.training_record import TrainingRecord
-from tests.conftest import command_line
-from tests.trainings import LONG, SFT, environment, here, run, tracked, trained, wait_for_step
+from tests.trainings import LONG, SFT, here, run, start, tracked, trained, wait_for_step
 
 PATIENCE = 240.0  # seconds in which two processes start on a busy machine
 RECORD = "outputs/models/*/training.json"
@@ -92,7 +91,7 @@ def test_a_process_that_is_killed_ends_the_training_and_the_same_command_goes_on
     assert record.status in ("KILLED", "FAILED")
     assert tracked(fresh, "run.json")["status"] == record.status
     saved = max(json.loads((folder / "training.json").read_text())["steps"], key=int)
-    running, ranks, _ = at_work(fresh, *ENDLESS, start=2)
+    running, ranks, _ = at_work(fresh, *ENDLESS, attempt=2)
     running.terminate()
     running.communicate(timeout=LONG)
     _, record = trained(fresh)
@@ -113,7 +112,7 @@ def test_what_ends_the_starting_process_ends_all(number: signal.Signals, fresh: 
 
 
 def work(
-    processes: list["subprocess.Popen[str]"], place: Path, *words: str, start: int = 1
+    processes: list["subprocess.Popen[str]"], place: Path, *words: str, attempt: int = 1
 ) -> tuple["subprocess.Popen[str]", list[int], Path]:
     """Start a training and wait until it is at work.
 
@@ -121,28 +120,20 @@ def work(
         processes: is told what was started.
         place: to start it in.
         words: of the command line.
-        start: which of the training it is.
+        attempt: which of the training it is.
 
     Returns:
         The process that was started, its ranks in order, and the training's folder.
     """
-    running = subprocess.Popen(
-        command_line(words),
-        cwd=place,
-        env=environment(place),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    running = start(place, *words)
     processes.append(running)
     deadline = time.monotonic() + PATIENCE
-    while statuses(place)[start - 1 :] != ["RUNNING"]:
+    while statuses(place)[attempt - 1 :] != ["RUNNING"]:
         assert running.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.1)
     folder, _ = trained(place)
-    if start == 1:
+    if attempt == 1:
         wait_for_step(folder, 12)
     ranks = {}
     for process in psutil.Process(running.pid).children(recursive=True):
