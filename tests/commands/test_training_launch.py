@@ -13,7 +13,7 @@ import psutil  # type: ignore[import-untyped]  # has no types
 import pytest
 
 from kurve.training_record import TrainingRecord
-from tests.trainings import LONG, SFT, here, run, start, tracked, trained, wait_for_step
+from tests.trainings import LONG, SFT, here, run, start, tracked, trained, wait_for, wait_for_step
 
 PATIENCE = 240.0  # seconds in which two processes start on a busy machine
 RECORD = "outputs/models/*/training.json"
@@ -92,6 +92,7 @@ def test_a_process_that_is_killed_ends_the_training_and_the_same_command_goes_on
     assert tracked(fresh, "run.json")["status"] == record.status
     saved = max(json.loads((folder / "training.json").read_text())["steps"], key=int)
     running, ranks, _ = at_work(fresh, *ENDLESS, attempt=2)
+    wait_for(folder, f"checkpoints/checkpoint-{int(saved) + 20}/trainer_state.json")
     running.terminate()
     running.communicate(timeout=LONG)
     _, record = trained(fresh)
