@@ -4,10 +4,12 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +31,7 @@ TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Of a cluster of one node."""
     folder, port = tmp_path_factory.mktemp("ray"), free_port()
+    sockets = Path(tempfile.mkdtemp(prefix="ray-"))  # their paths must be short
     words = [
         "start",
         "--head",
@@ -42,7 +45,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process = subprocess.Popen(
             [str(Path(sys.executable).with_name("ray")), *words, "--node-ip-address=127.0.0.1"],
             cwd=folder,
-            env={**command_environment(), **TOKEN},
+            env={**command_environment(), **TOKEN, "RAY_TMPDIR": str(sockets)},
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -60,6 +63,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             process.wait(20)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        shutil.rmtree(sockets, ignore_errors=True)
 
 
 def listens(port: int) -> bool:
