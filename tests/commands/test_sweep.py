@@ -3,12 +3,16 @@
 import json
 import signal
 import subprocess
+import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kurve import sweep
+from kurve.commands import sweeping
 from tests.commands.test_evaluate import BASE, problems  # noqa: F401 a fixture
 from tests.conftest import RunKurve, command_environment, command_line
 from tests.trainings import hear_ctrl_c
@@ -121,6 +125,37 @@ def at_work(folder: Path) -> "subprocess.Popen[bytes]":
         assert time.monotonic() < deadline
         time.sleep(0.2)
     return process
+
+
+def test_a_start_waits_for_the_jobs_that_an_earlier_one_left_at_work(
+    kurve_here: RunKurve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("evaluate", *SWEEP, "seed=0,1")
+    assert kurve_here(*words).returncode == 0
+    left, _ = sorted((tmp_path / "outputs" / "sweeps" / "three").glob("*/job.json"))
+    left.unlink()
+    begun, told = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with sweep.attempt(left.parent):
+            begun.set()
+            told.wait(60)
+
+    at_work = threading.Thread(target=work)
+    at_work.start()
+    assert begun.wait(10)
+    await_end = sweeping._await_end
+
+    def tell_and_wait(*waiting: Any) -> None:
+        told.set()
+        await_end(*waiting)
+
+    monkeypatch.setattr(sweeping, "_await_end", tell_and_wait)
+    again = kurve_here(*words)
+    at_work.join()
+    assert again.returncode == 0, again.stderr
+    assert "1 of 2 jobs are at work already; waiting for them" in again.stderr
+    assert [one["attempt"] for one in all_records(tmp_path)] == [1, 1]
 
 
 def test_a_sweep_killed_with_kill_9_is_told_and_closed_by_reconcile(kurve_here: RunKurve, tmp_path: Path) -> None:

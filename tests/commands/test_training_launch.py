@@ -57,12 +57,13 @@ def at_work() -> Iterator[AtWork]:
 
 @pytest.mark.slow
 def test_two_processes_leave_what_one_leaves(fresh: Path, first: tuple[Path, str, str]) -> None:
-    done = run(fresh, *SHORT)
-    assert done.returncode == 0, done.stderr
+    both = start(fresh, *SHORT)
+    printed, errors = both.communicate(timeout=2 * PATIENCE)
+    assert both.returncode == 0, errors
     folder, record = trained(fresh)
-    assert f"model    {folder / 'model'}" in done.stdout
-    assert done.stdout.count("next:") == 1
-    assert "torch.distributed" not in done.stderr  # what accelerate says is in its log
+    assert f"model    {folder / 'model'}" in printed
+    assert printed.count("next:") == 1
+    assert "torch.distributed" not in errors  # what accelerate says is in its log
     assert (record.recipe["processes"], record.attempts[-1].processes) == (2, 2)
     assert (record.status, record.final_step) == ("FINISHED", 4)
     assert tracked(fresh, "run.json")["status"] == "FINISHED"

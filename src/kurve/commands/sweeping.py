@@ -186,7 +186,9 @@ def _run(sweeping: Sweeping, name: str, folder: Path, jobs: Sequence[Job]) -> Ba
             with watched(folder, todo, known=known, total=len(jobs)):
                 crash, launched = _launch(sweeping, name, folder, [job for job, _ in todo]), True
         elif at_work:
-            sys.stderr.write(f"sweep {name}: waiting for {len(at_work)} jobs that are at work already\n")
+            sys.stderr.write(
+                f"sweep {name}: {len(at_work)} of {len(jobs)} jobs are at work already; waiting for them\n"
+            )
             with watched(folder, at_work, known=known, total=len(jobs)):
                 _await_end(folder, [job for job, _ in at_work])
         else:
