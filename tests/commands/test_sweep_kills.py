@@ -19,6 +19,7 @@ from tests.conftest import RunKurve, command_environment, command_line
 from tests.slurm import ON_SLURM, Slurm
 
 JOBS = 6
+LOG = "controller.log"
 SWEEP = ("evaluate", *BASE, "num_samples=4", "sampler.seconds=0.25", "tracker=mlflow", "sweep_name=three")
 pytestmark = pytest.mark.usefixtures("problems")
 
@@ -45,14 +46,15 @@ def killed_and_started_again(
 ) -> None:
     """Kill a job, then another and the controller with it, and start the sweep again."""
     words = [*SWEEP, *where, f"seed={','.join(map(str, range(JOBS)))}"]
-    controller = subprocess.Popen(
-        command_line(words),
-        cwd=folder,
-        env={**command_environment(), "KURVE_CACHE": str(folder / "cache"), **(environment or {})},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    with (folder / LOG).open("wb") as log:
+        controller = subprocess.Popen(
+            command_line(words),
+            cwd=folder,
+            env={**command_environment(), "KURVE_CACHE": str(folder / "cache"), **(environment or {})},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
     first = job_at_work(folder)
     os.kill(first[1], signal.SIGKILL)
     second = job_at_work(folder, besides=first[1])
@@ -86,7 +88,8 @@ def job_at_work(folder: Path, besides: int = 0) -> tuple[str, int]:
             if alive and job in opened:
                 return job, record.pid
         time.sleep(0.1)
-    raise AssertionError(f"no job is at work: {records(folder)}, {runs(folder)}")
+    said = (folder / LOG).read_text() if (folder / LOG).is_file() else ""
+    raise AssertionError(f"no job is at work: {records(folder)}, {runs(folder)}\n{said}")
 
 
 def records(folder: Path) -> dict[str, JobRecord]:
