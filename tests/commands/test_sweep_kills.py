@@ -5,7 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from tests.slurm import ON_SLURM, Slurm
 JOBS = 6
 LOG = "controller.log"
 SWEEP = ("evaluate", *BASE, "num_samples=4", "sampler.seconds=0.25", "tracker=mlflow", "sweep_name=three")
-pytestmark = pytest.mark.usefixtures("problems")
+pytestmark = [pytest.mark.usefixtures("problems"), pytest.mark.timeout(1500)]
 
 
 @pytest.mark.slow
@@ -46,15 +46,7 @@ def killed_and_started_again(
 ) -> None:
     """Kill a job, then another and the controller with it, and start the sweep again."""
     words = [*SWEEP, *where, f"seed={','.join(map(str, range(JOBS)))}"]
-    with (folder / LOG).open("wb") as log:
-        controller = subprocess.Popen(
-            command_line(words),
-            cwd=folder,
-            env={**command_environment(), "KURVE_CACHE": str(folder / "cache"), **(environment or {})},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+    controller = started(folder, words, environment)
     first = job_at_work(folder)
     os.kill(first[1], signal.SIGKILL)
     second = job_at_work(folder, besides=first[1])
@@ -66,8 +58,8 @@ def killed_and_started_again(
     assert (second[0], "RUNNING") in runs(folder)  # nobody was left to say so
     assert "LOST" in kurve("sweep", "status", "three").stdout
 
-    again = kurve(*words, **(environment or {}))
-    assert again.returncode == 0, again.stderr
+    again = started(folder, words, environment)
+    assert again.wait(timeout=900) == 0, (folder / LOG).read_text()
     ended = records(folder)
     assert [record.status for record in ended.values()] == [JobStatus.FINISHED] * JOBS
     found = runs(folder)
@@ -76,6 +68,19 @@ def killed_and_started_again(
     assert min(ended[first[0]].attempt, ended[second[0]].attempt) >= 2
     assert summaries(folder) == ["FINISHED"]
     assert [len(samples) for samples in stored(folder)] == [16] * JOBS
+
+
+def started(folder: Path, words: Sequence[str], environment: Mapping[str, str] | None) -> "subprocess.Popen[bytes]":
+    """`kurve` at work; what it says is in a log."""
+    with (folder / LOG).open("ab") as log:
+        return subprocess.Popen(
+            command_line(words),
+            cwd=folder,
+            env={**command_environment(), "KURVE_CACHE": str(folder / "cache"), **(environment or {})},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
 
 
 def job_at_work(folder: Path, besides: int = 0) -> tuple[str, int]:
