@@ -15,7 +15,7 @@ from benchmarks import Row
 from kurve import __version__
 
 MODULES = (
-    "passk", "compare", "adaptive", "import", "tracking", "page",
+    "passk", "compare", "adaptive", "import", "merge", "tracking", "page",
     "grading", "sampling", "scoring", "overlap", "training", "launcher",
 )  # fmt: skip
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"

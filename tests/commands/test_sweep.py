@@ -191,6 +191,13 @@ def test_a_stopped_sweep_says_killed_and_goes_on(number: signal.Signals, kurve: 
     assert [one["status"] for one in runs(tmp_path)] == ["FINISHED", "FINISHED"]
 
 
+def finish(kurve: RunKurve, words: list[str]) -> "subprocess.CompletedProcess[str]":
+    """Start a sweep again until all its jobs are finished; those that outlive their controller are waited for."""
+    done = kurve(*words)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 def test_a_cluster_that_is_not_installed_is_named_with_how_to_install_it(kurve_here: RunKurve) -> None:
     if find_spec("hydra_plugins.hydra_ray_launcher"):
         pytest.skip("Ray's launcher is installed")

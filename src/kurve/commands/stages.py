@@ -17,6 +17,7 @@ from kurve.errors import DataError, KurveError
 from kurve.progress import Progress
 from kurve.samplers import Sampler
 from kurve.store import SampleStore, VerdictStore
+from kurve.store.shards import DRAWS
 from kurve.types import Answer, Problem, Sample, SampleRequest, Verdict
 from kurve.verifiers import Verifier
 
@@ -24,7 +25,6 @@ JUDGE_BATCH = 512  # stored samples judged in one call
 WAITING_ROOM = 20_000  # samples held for the judge; more are read from the store afterwards
 _LINGER = 0.2  # seconds without a sample after which a batch is judged as it is
 _GATHER = 1.0  # seconds a batch gathers at most, so that the display follows
-DRAWS = "draws.jsonl"
 _log = logging.getLogger(__name__)
 
 
