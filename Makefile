@@ -42,7 +42,7 @@ demo-real: $(STAMP) ## evaluate a real model of 135M parameters on real problems
 DEMO_BENCHMARK = $(if $(wildcard $(SHARED_DATA)/gsm8k.jsonl),benchmark=gsm8k benchmark.path=$(SHARED_DATA)/gsm8k.jsonl,benchmark=arithmetic) benchmark.limit=8
 
 test: $(STAMP) ## the tests that fit into 15 minutes on 2 cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not slurm"
 
 test-all: $(STAMP) ## all tests this machine can run
 	$(BIN)/python -m pytest -m "not gpu or gpu"
@@ -70,8 +70,8 @@ lock: $(STAMP) ## renew requirements/*.lock from requirements/*.in
 	requirements/renew.sh $(BIN)
 
 system-deps: ## Debian/Ubuntu packages that some tests want (root)
-	@command -v apt-get >/dev/null || { echo "make system-deps knows Debian and Ubuntu only; tests that need a browser or PostgreSQL will be skipped" >&2; exit 0; }
-	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver postgresql fonts-dejavu-core
+	@command -v apt-get >/dev/null || { echo "make system-deps knows Debian and Ubuntu only; tests that need a browser, PostgreSQL or Slurm will be skipped" >&2; exit 0; }
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver postgresql fonts-dejavu-core slurmctld slurmd slurm-client munge
 
 clean: ## remove what make made (not outputs/ and mlflow.db: those are your results)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -16,7 +16,7 @@ from kurve import __version__
 
 MODULES = (
     "passk", "compare", "adaptive", "import", "merge", "tracking", "page",
-    "grading", "sampling", "scoring", "overlap", "training",
+    "grading", "sampling", "scoring", "overlap", "training", "launcher",
 )  # fmt: skip
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 COLUMNS = ("what", "measured", "goal", "met", "how")

@@ -3,10 +3,7 @@
 import difflib
 import os
 import re
-import signal
 import sys
-import threading
-import time
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -61,7 +58,9 @@ _ESCAPE_HATCH = "set HYDRA_FULL_ERROR=1 for the stack trace"
 def main() -> None:
     """Entry point of the console script; the process exits 0, 2 (a user's mistake), 1 or 3 (a gate), 130, or 1."""
     if parent := os.environ.pop("KURVE_LEAVE_WITH", ""):
-        threading.Thread(target=_leave_with, args=(int(parent),), daemon=True).start()
+        from kurve.commands.leaving import leave_with
+
+        leave_with(int(parent))
     sys.exit(run(sys.argv[1:]))
 
 
@@ -85,13 +84,6 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader of a pipe has gone, as in `kurve ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLOSED_PIPE
-
-
-def _leave_with(parent: int) -> None:
-    """Stop in an orderly way when the study that started this command is gone, however that ended."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _dispatch(command: str, arguments: Sequence[str]) -> int:

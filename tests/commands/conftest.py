@@ -1,9 +1,11 @@
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.databases import copied_databases as copied_databases
+from tests.slurm import Slurm, missing_programs, slurm
 from tests.trainings import SHORT, place, run
 
 
@@ -25,3 +27,12 @@ def first(place_with_model: Path, tmp_path_factory: pytest.TempPathFactory) -> t
     done = run(folder, *SHORT)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    """A Slurm of one node with two GPUs."""
+    if missing := missing_programs():
+        pytest.skip(f"of Slurm {', '.join(missing)} are not installed; make system-deps")
+    with slurm(tmp_path_factory.mktemp("slurm")) as started:
+        yield started

@@ -1,15 +1,18 @@
 """Multiruns as a user types them: checked first, resumed, told truthfully."""
 
 import json
-import os
 import signal
 import subprocess
+import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kurve import sweep
+from kurve.commands import sweeping
 from tests.commands.test_evaluate import BASE, problems  # noqa: F401 a fixture
 from tests.conftest import RunKurve, command_environment, command_line
 from tests.trainings import hear_ctrl_c
@@ -96,13 +99,13 @@ def test_a_failed_job_is_told_and_the_others_are_done(kurve: RunKurve, tmp_path:
     assert done.returncode == 2
     assert "1 of 2 jobs are finished" in done.stderr
     assert "the same command goes on" in done.stderr
-    statuses = sorted(str(one["status"]) for one in _all(tmp_path))
+    statuses = sorted(str(one["status"]) for one in all_records(tmp_path))
     assert statuses == ["FAILED", "FINISHED"]
     assert [one["status"] for one in runs(tmp_path)] == ["FINISHED"]  # both are the same evaluation, which went on
     assert [run["status"] for run in runs(tmp_path, summaries=True)] == ["FAILED"]
 
 
-def _all(folder: Path) -> list[dict[str, object]]:
+def all_records(folder: Path) -> list[dict[str, object]]:
     return [json.loads(path.read_text()) for path in (folder / "outputs" / "sweeps" / "three").glob("*/job.json")]
 
 
@@ -124,6 +127,37 @@ def at_work(folder: Path) -> "subprocess.Popen[bytes]":
     return process
 
 
+def test_a_start_waits_for_the_jobs_that_an_earlier_one_left_at_work(
+    kurve_here: RunKurve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("evaluate", *SWEEP, "seed=0,1")
+    assert kurve_here(*words).returncode == 0
+    left, _ = sorted((tmp_path / "outputs" / "sweeps" / "three").glob("*/job.json"))
+    left.unlink()
+    begun, told = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with sweep.attempt(left.parent):
+            begun.set()
+            told.wait(60)
+
+    at_work = threading.Thread(target=work)
+    at_work.start()
+    assert begun.wait(10)
+    await_end = sweeping._await_end
+
+    def tell_and_wait(*waiting: Any) -> None:
+        told.set()
+        await_end(*waiting)
+
+    monkeypatch.setattr(sweeping, "_await_end", tell_and_wait)
+    again = kurve_here(*words)
+    at_work.join()
+    assert again.returncode == 0, again.stderr
+    assert "1 of 2 jobs are at work already; waiting for them" in again.stderr
+    assert [one["attempt"] for one in all_records(tmp_path)] == [1, 1]
+
+
 def test_a_sweep_killed_with_kill_9_is_told_and_closed_by_reconcile(kurve_here: RunKurve, tmp_path: Path) -> None:
     process = at_work(tmp_path)
     process.kill()
@@ -136,7 +170,7 @@ def test_a_sweep_killed_with_kill_9_is_told_and_closed_by_reconcile(kurve_here: 
     assert closed.returncode == 0, closed.stderr
     assert closed.stdout.count("KILLED") == 3  # the job, its run, and its row of the table
     assert [one["status"] for one in runs(tmp_path)] == ["KILLED"]
-    assert [one["status"] for one in _all(tmp_path)] == ["KILLED"]
+    assert [one["status"] for one in all_records(tmp_path)] == ["KILLED"]
     assert kurve_here("sweep", "reconcile", "three").stdout.count("KILLED") == 1
     refused = kurve_here("sweep", "status", "thre")
     assert refused.returncode == 2
@@ -149,62 +183,19 @@ def test_a_stopped_sweep_says_killed_and_goes_on(number: signal.Signals, kurve: 
     process = at_work(tmp_path)
     process.send_signal(number)
     assert process.wait(timeout=60) == 130
-    assert [one["status"] for one in _all(tmp_path)] == ["KILLED"]
+    assert [one["status"] for one in all_records(tmp_path)] == ["KILLED"]
     assert [one["status"] for one in runs(tmp_path)] == ["KILLED"]
     done = kurve("evaluate", *SWEEP, "seed=0,1", "sampler.seconds=0.5")
     assert done.returncode == 0, done.stderr
-    assert sorted(one["attempt"] for one in _all(tmp_path)) == [1, 2]  # type: ignore[type-var]
+    assert sorted(one["attempt"] for one in all_records(tmp_path)) == [1, 2]  # type: ignore[type-var]
     assert [one["status"] for one in runs(tmp_path)] == ["FINISHED", "FINISHED"]
 
 
-def _kill_two_jobs_and_the_controller(process: "subprocess.Popen[bytes]", folder: Path) -> None:
-    killed: set[int] = set()
-    deadline = time.monotonic() + 240
-    while len(killed) < 2 and process.poll() is None and time.monotonic() < deadline:
-        for one in _all(folder):
-            pid = int(str(one["pid"]))
-            if one["status"] == "RUNNING" and pid not in killed and len(killed) < 2:
-                os.kill(pid, signal.SIGKILL)
-                killed.add(pid)
-        time.sleep(0.3)
-    assert len(killed) == 2
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-
-
 def finish(kurve: RunKurve, words: list[str]) -> "subprocess.CompletedProcess[str]":
-    """Start a sweep again until all its jobs are finished; those that outlive their controller take a while."""
-    for _ in range(3):
-        done = kurve(*words)
-        if done.returncode == 0:
-            break
-        time.sleep(20)
+    """Start a sweep again until all its jobs are finished; those that outlive their controller are waited for."""
+    done = kurve(*words)
     assert done.returncode == 0, done.stderr
     return done
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("cluster", ["local", "submitit", "ray"])
-def test_two_jobs_and_the_controller_killed_end_as_six_finished_runs(
-    cluster: str, kurve: RunKurve, tmp_path: Path
-) -> None:
-    if cluster == "ray":
-        pytest.importorskip("ray", reason="Ray is not installed")
-    words = ["evaluate", *SWEEP, f"cluster={cluster}", "seed=0,1,2,3,4,5", "sampler.seconds=0.1"]
-    process = subprocess.Popen(
-        command_line(words),
-        cwd=tmp_path,
-        env=command_environment() | {"KURVE_CACHE": str(tmp_path / "cache")},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    _kill_two_jobs_and_the_controller(process, tmp_path)
-    assert any(one["status"] == "RUNNING" for one in _all(tmp_path))
-    finish(kurve, words)
-    assert [one["status"] for one in _all(tmp_path)] == ["FINISHED"] * 6
-    assert [one["status"] for one in runs(tmp_path)] == ["FINISHED"] * 6
-    assert max(int(str(one["attempt"])) for one in _all(tmp_path)) >= 2
 
 
 def test_a_cluster_that_is_not_installed_is_named_with_how_to_install_it(kurve_here: RunKurve) -> None:

@@ -4,21 +4,17 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from yaml import YAMLError
 
 from kurve import sweep
-from kurve.commands import provenance
-from kurve.commands.build import build
+from kurve.commands.sweep_close import close_runs
 from kurve.commands.sweep_show import jobs_table
 from kurve.commands.sweeping import FOLDER
 from kurve.errors import ConfigError
 from kurve.sweep import JobStatus, Sweep
-from kurve.tracking import NullTracker, Tracker
 
 ACTIONS = ("status", "reconcile")
 
@@ -75,27 +71,8 @@ def _close(cfg: DictConfig, one: Sweep, folder: Path, console: Console) -> None:
     for job in one.jobs:
         if sweep.close_lost(folder / job.key) is not None:
             console.print(Text(f"{one.name}: {job.key} was running and its process is gone: KILLED"), soft_wrap=True)
-    for job, record in zip(one.jobs, sweep.states(folder, one.jobs), strict=True):
-        if record.status in (JobStatus.RUNNING, JobStatus.WAITING):
-            continue
-        tracker = _tracker(cfg, folder / job.key)
-        tags = dict(zip(provenance.SWEEP_TAGS.values(), (one.name, job.key), strict=True))
-        for run_id in tracker.find_running(tags):
-            tracker.attach(run_id)
-            tracker.finish("KILLED", record.ended)
-            console.print(Text(f"{one.name}: the run {run_id} of {job.key} was open: KILLED"), soft_wrap=True)
-
-
-def _tracker(cfg: DictConfig, folder: Path) -> Tracker:
-    """The tracker of the command line, or the one the job was started with; one that keeps nothing if it had none."""
-    node = cfg.get("tracker")
-    if node is None:
-        try:
-            node = OmegaConf.select(OmegaConf.load(folder / ".hydra" / "config.yaml"), "tracker")
-        except (OSError, YAMLError, OmegaConfBaseException):
-            node = None
-    tracker: Tracker = NullTracker() if node is None else build(node, "tracker")
-    return tracker
+    for run_id, key in close_runs(cfg.get("tracker"), one.name, folder, one.jobs):
+        console.print(Text(f"{one.name}: the run {run_id} of {key} was open: KILLED"), soft_wrap=True)
 
 
 def _overview(root: Path, sweeps: Sequence[Sweep]) -> Table:

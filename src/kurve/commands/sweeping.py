@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from kurve import sweep
 from kurve.commands import provenance
 from kurve.commands.build import plain
 from kurve.commands.job import CONTROLLER, identity
+from kurve.commands.sweep_close import close_runs
 from kurve.commands.sweep_show import common_folder, differing, jobs_table, tail_of
 from kurve.commands.sweep_summary import summary, track
 from kurve.commands.sweep_watch import watched
@@ -33,6 +35,7 @@ FOLDER = "sweeps"  # below paths.out
 _SWEEP_VARIABLE, _JOB_VARIABLE = provenance.SWEEP_TAGS
 _NOT_THE_JOB = ("hydra", "paths", "tracker", "sweep_name")  # of its config: where it is kept and shown
 _SHOWN = 5  # refused jobs that are spelled out
+_PAUSE = 1.0  # seconds between two looks at jobs that another start left at work
 _ATTEMPTS = 2  # of a job that was ended by a launcher's crash: it may have been the victim of another
 
 
@@ -69,6 +72,9 @@ def run_sweep(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str)
         crash = _run(sweeping, name, folder, jobs)
         records = sweep.states(folder, jobs)
     _show(name, folder, jobs, records)
+    unfinished = [job for job, record in zip(jobs, records, strict=True) if record.status is not JobStatus.FINISHED]
+    for run_id, key in close_runs(sweeping.config.get("tracker"), name, folder, unfinished):
+        sys.stderr.write(f"KILLED   the run {run_id} of {key}, whose process is gone\n")
     if url := track(sweeping.config, summary(name, command, folder, jobs, records)):
         Console(highlight=False).print(Text(f"run      {url}"), soft_wrap=True)
     if any(record.status is not JobStatus.FINISHED for record in records):
@@ -164,7 +170,9 @@ def _without_hydra(cfg: DictConfig) -> DictConfig:
 
 
 def _run(sweeping: Sweeping, name: str, folder: Path, jobs: Sequence[Job]) -> BaseException | None:
-    """Start what is to be done; a launcher that crashes under its jobs is started again for those it took along.
+    """Start what is to be done, and wait for what an earlier start left at work.
+
+    A launcher that crashes under its jobs is started again for those it took along.
 
     Returns:
         What the launcher's last crash was; None if it did not crash.
@@ -173,21 +181,36 @@ def _run(sweeping: Sweeping, name: str, folder: Path, jobs: Sequence[Job]) -> Ba
     records = _closed(folder, jobs)
     before = [record.attempt for record in records]
     crash: BaseException | None = None
+    launched = stuck = False
     while True:
+        named = list(zip(jobs, labels, strict=True))
         todo = [
-            (job, named)
-            for job, named, record, tried in zip(jobs, labels, records, before, strict=True)
-            if _is_open(record, crashed=crash is not None) and record.attempt - tried < _ATTEMPTS
+            one
+            for one, record, tried in zip(named, records, before, strict=True)
+            if not stuck and _is_open(record, launched=launched) and record.attempt - tried < _ATTEMPTS
         ]
-        if not todo:
-            return crash
-        sys.stderr.write(_announced(name, len(jobs), len(todo)))
+        at_work = [one for one, record in zip(named, records, strict=True) if record.status is JobStatus.RUNNING]
         known = sum(record.status is JobStatus.FINISHED for record in records)
-        with watched(folder, todo, known=known, total=len(jobs)):
-            crash = _launch(sweeping, name, folder, [job for job, _ in todo])
-        earlier, records = records, _closed(folder, jobs)
-        if crash is None or [one.attempt for one in records] == [one.attempt for one in earlier]:  # none was started
+        if todo:
+            sys.stderr.write(_announced(name, len(jobs), len(todo)))
+            with watched(folder, todo, known=known, total=len(jobs)):
+                crash, launched = _launch(sweeping, name, folder, [job for job, _ in todo]), True
+        elif at_work:
+            sys.stderr.write(
+                f"sweep {name}: {len(at_work)} of {len(jobs)} jobs are at work already; waiting for them\n"
+            )
+            with watched(folder, at_work, known=known, total=len(jobs)):
+                _await_end(folder, [job for job, _ in at_work])
+        else:
             return crash
+        earlier, records = records, _closed(folder, jobs)
+        stuck = stuck or (bool(todo) and [one.attempt for one in records] == [one.attempt for one in earlier])
+
+
+def _await_end(folder: Path, jobs: Sequence[Job]) -> None:
+    """Until one of the jobs is no longer at work: ended in whatever way, or lost."""
+    while all(record.status is JobStatus.RUNNING for record in sweep.states(folder, jobs)):
+        time.sleep(_PAUSE)
 
 
 def _closed(folder: Path, jobs: Sequence[Job]) -> list[JobRecord]:
@@ -197,9 +220,9 @@ def _closed(folder: Path, jobs: Sequence[Job]) -> list[JobRecord]:
     return sweep.states(folder, jobs)
 
 
-def _is_open(record: JobRecord, *, crashed: bool) -> bool:
-    """Whether a job is to be started: neither finished nor at work elsewhere; after a crash only what that ended."""
-    done = (JobStatus.FINISHED, JobStatus.RUNNING, *((JobStatus.FAILED,) if crashed else ()))
+def _is_open(record: JobRecord, *, launched: bool) -> bool:
+    """Whether a job is to be started: neither finished nor at work; after the first launch only what was killed."""
+    done = (JobStatus.FINISHED, JobStatus.RUNNING, *((JobStatus.FAILED,) if launched else ()))
     return record.status not in done
 
 

@@ -18,9 +18,10 @@ from kurve.commands.overlap import check_overlap, evaluation_benchmarks
 from kurve.commands.register import registry_of, trained_model
 from kurve.commands.sample import stop_on_sigterm
 from kurve.commands.training_job import held_out_benchmark, run_job
+from kurve.commands.training_launch import launch, launch_settings
 from kurve.commands.training_plan import TrainingPlan, make_training_plan, processes, rank
-from kurve.commands.training_run import attempt, new_record, open_run, run_info, unsent
-from kurve.errors import ConfigError, TrainingError
+from kurve.commands.training_run import attempt, close_behind, new_record, open_run, run_info, unsent
+from kurve.errors import ConfigError, KurveError, TrainingError
 from kurve.progress import duration
 from kurve.samplers.checkpoints import check_model_files, is_local
 from kurve.saved_steps import damage, last_resumable, step_of, steps_in
@@ -33,6 +34,32 @@ LOG = "trainer.log"  # in the training's folder: what torch, transformers and TR
 
 def main(cfg: DictConfig) -> None:
     """Train one model to the end, from its last checkpoint if there is one.
+
+    Raises:
+        KurveError: a user's mistake or a failure, in words; checkpoints stay, and the same command goes on.
+    """
+    settings = launch_settings(cfg)
+    if settings is None:
+        train(cfg)
+        return
+    plan = make_training_plan(cfg)
+    folder = training_folder(cfg, plan)
+    record = training_record.read(folder)
+    with stop_on_sigterm():
+        if record is not None and record.finished:
+            _lead(cfg, plan, folder)
+            return
+        _check(cfg, plan)
+        try:
+            launch(cfg, settings)
+        except BaseException as reason:
+            starts, stopped = len(record.attempts) if record else 0, not isinstance(reason, KurveError)
+            close_behind(folder, build(cfg.tracker, "tracker"), starts=starts, stopped=stopped)
+            raise
+
+
+def train(cfg: DictConfig) -> None:
+    """Do this process's part of the training, which is all of it unless accelerate has started several.
 
     Raises:
         KurveError: a user's mistake or a failure, in words; checkpoints stay, and the same command goes on.
@@ -53,8 +80,12 @@ def check(cfg: DictConfig) -> None:
     Raises:
         KurveError: a user's mistake, in words.
     """
-    plan = make_training_plan(cfg)
-    plan.algorithm.check(plan.args, processes=processes())
+    launch_settings(cfg)
+    _check(cfg, make_training_plan(cfg))
+
+
+def _check(cfg: DictConfig, plan: TrainingPlan) -> None:
+    plan.algorithm.check(plan.args, processes=processes(cfg))
     held_out_benchmark(cfg)
     check_overlap(plan.asked, evaluation_benchmarks(cfg), allowed=bool(cfg.allow_overlap))
     registry_of(cfg, build(cfg.tracker, "tracker"))

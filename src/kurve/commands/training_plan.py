@@ -102,9 +102,10 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
-def processes() -> int:
-    """How many processes train together."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+def processes(cfg: DictConfig | None = None) -> int:
+    """How many processes train together: those at work or, before they are started, those that the config asks for."""
+    asked = None if cfg is None else cfg.get("accelerate")
+    return int(os.environ.get("WORLD_SIZE") or (1 if asked is None else asked.num_processes))
 
 
 def make_training_plan(cfg: DictConfig) -> TrainingPlan:
@@ -208,7 +209,7 @@ def _recipe(cfg: DictConfig, plan: TrainingPlan) -> dict[str, Any]:
         "prompt": plan.template.digest,
         "verifier": plan.verifier.fingerprint if plan.verifier else None,
         "seed": plan.seed,
-        "processes": processes(),
+        "processes": processes(cfg),
     }
     if Path(plan.model.path).is_dir():
         recipe["model"].pop("path")  # the digest of its files is its identity, wherever they are

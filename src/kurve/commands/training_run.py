@@ -169,6 +169,35 @@ def attempt(
         write(training_record.FINISHED, final_step=shown.step)
 
 
+def close_behind(folder: Path, tracker: Tracker, *, starts: int, stopped: bool) -> None:
+    """Make record and run of a training true after its processes have ended, which may not have come to it themselves.
+
+    A tracker that is away is told of, and the next start closes the run.
+
+    Args:
+        folder: of the training.
+        tracker: that its run is in.
+        starts: how many the record had before; what was ended by then stays as it is.
+        stopped: the processes were told to stop, so that an error of one that lost the others is none.
+    """
+    with suppress(TrainingError), training_record.locked(folder):  # else somebody else trains by now
+        record = training_record.read(folder)
+        if record is None or len(record.attempts) == starts or record.finished:
+            return
+        *earlier, last = record.attempts
+        status = "KILLED" if stopped or last.status == training_record.RUNNING else last.status
+        if status != last.status:
+            attempts = (*earlier, dataclasses.replace(last, status=status))
+            training_record.write(folder, dataclasses.replace(record, attempts=attempts))
+        try:
+            tracker.check()
+            if status != last.status or record.run_id in tracker.find_running({FOLDER_TAG: str(folder)}):
+                tracker.attach(record.run_id)
+                tracker.finish(status)
+        except TrackingError as error:
+            _log.warning("the run %s may still say RUNNING: %s", record.run_id, error)
+
+
 def unsent(folder: Path) -> bool:
     """Whether the tracker lacks something that the training in `folder` measured."""
     outbox = Outbox(folder)

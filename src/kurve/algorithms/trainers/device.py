@@ -38,3 +38,17 @@ def leave_out_vllm(args: Mapping[str, Any]) -> None:
     if args.get("use_cpu") and not args.get("use_vllm") and "trl.generation" not in sys.modules:
         decides: Any = importlib.import_module("trl.import_utils")  # trl hides its modules
         decides.is_vllm_available = lambda min_version=None: False
+
+
+def name_the_cpu(config: Any) -> None:
+    """Let a training on the CPU call its device `cpu`, in each of several processes as in a single one.
+
+    There accelerate calls it `cpu:0`, a place that torch does not know when it loads the optimizer's state, so that no
+    such training could go on from a checkpoint.
+
+    Args:
+        config: TRL's, which is changed.
+    """
+    if config.use_cpu and config.device.index is not None:
+        config.distributed_state.device = torch.device("cpu")
+        config.__dict__["_setup_devices"] = config.distributed_state.device

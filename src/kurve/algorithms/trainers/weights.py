@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PrinterCallback
 
 from kurve.algorithms import Job
+from kurve.algorithms.trainers.device import name_the_cpu
 from kurve.errors import ConfigError, TrainingError
 from kurve.samplers.checkpoints import is_local
 from kurve.samplers.tokens import PromptTokenizer
@@ -99,9 +100,11 @@ def make_config(kind: type, job: Job, args: Mapping[str, Any]) -> Any:
     settings |= dict(args)
     settings["model_init_kwargs"] = {"dtype": dtype, **dict(settings.get("model_init_kwargs") or {})}
     try:
-        return kind(**settings, output_dir=str(job.folder / "checkpoints"), seed=job.seed, report_to=[])
+        config = kind(**settings, output_dir=str(job.folder / "checkpoints"), seed=job.seed, report_to=[])
     except (TypeError, ValueError) as error:
         raise ConfigError(f"trl.{kind.__name__} refuses a value of training or algorithm.args: {error}") from error
+    name_the_cpu(config)
+    return config
 
 
 def adapter_config(lora: Mapping[str, Any] | None) -> Any:
