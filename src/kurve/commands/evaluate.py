@@ -19,8 +19,8 @@ from kurve.commands.made import tell
 from kurve.commands.matching import at_matched_temperature, keep
 from kurve.commands.measure import Evaluation, measure, publish, show, tracked
 from kurve.commands.models import with_name
-from kurve.commands.plan import MAX_SAMPLES, Plan, make_plan, whole
 from kurve.commands.sample import checked_sampler, open_store, stop_on_sigterm
+from kurve.commands.sampling_plan import MAX_SAMPLES, Plan, make_plan, whole
 from kurve.commands.stages import JudgeAlongside, draw, judge_stored, verdict_set
 from kurve.commands.stopping import stopping_rule
 from kurve.errors import ConfigError

@@ -12,8 +12,8 @@ from rich.text import Text
 from kurve import matched_temperature
 from kurve.commands.models import build_model
 from kurve.commands.pilots import FOLDER, PilotDraws, refuse_unable, stored_entropies, tells_entropy
-from kurve.commands.plan import MAX_SAMPLES, Plan, checked, whole, with_local_revision
 from kurve.commands.provenance import digest, problems_digest
+from kurve.commands.sampling_plan import MAX_SAMPLES, Plan, checked, whole, with_local_revision
 from kurve.commands.stored import find_store, stored_config
 from kurve.entropy_matching import SearchSettings, match_entropy
 from kurve.errors import ConfigError, TrackingError

@@ -18,7 +18,7 @@ from kurve.commands import provenance
 from kurve.commands.build import build
 from kurve.commands.matching import at_matched_temperature, keep
 from kurve.commands.models import with_name
-from kurve.commands.plan import Plan, make_plan
+from kurve.commands.sampling_plan import Plan, make_plan
 from kurve.commands.stages import draw
 from kurve.commands.stopping import record_design
 from kurve.commands.stored import EVALUATION

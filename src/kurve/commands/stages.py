@@ -11,8 +11,8 @@ from pathlib import Path
 
 from kurve.benchmarks.answers import GOLD_VERSION
 from kurve.benchmarks.rows import Benchmark
-from kurve.commands.plan import Plan
 from kurve.commands.provenance import digest
+from kurve.commands.sampling_plan import Plan
 from kurve.errors import DataError, KurveError
 from kurve.progress import Progress
 from kurve.samplers import Sampler
