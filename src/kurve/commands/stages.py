@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kurve.benchmarks.answers import GOLD_VERSION
 from kurve.benchmarks.rows import Benchmark
 from kurve.commands.provenance import digest
@@ -154,12 +157,10 @@ def judge_stored(
     Raises:
         DataError: such a problem has no reference answer to judge by.
     """
-    missing = {
-        problem_id: frozenset(indices) for problem_id, indices in verdicts.missing(problems, num_samples).items()
-    }
+    missing = verdicts.to_judge(problems, num_samples)
     check_references([problems[problem_id] for problem_id in missing])
     stored = store.samples(problem_ids=missing, num_samples=num_samples) if missing else iter(())
-    unjudged = (sample for sample in stored if sample.index in missing[sample.problem_id])
+    unjudged = (sample for sample in stored if _is_marked(missing[sample.problem_id], sample.index))
     began, judged = time.monotonic(), 0
     for batch in _batches(unjudged):
         judge(batch, verifier, verdicts, problems, progress)
@@ -172,6 +173,10 @@ def judge_stored(
             seconds=time.monotonic() - began,
             workers=getattr(verifier, "workers", 1),  # one that has none judges in this process
         )
+
+
+def _is_marked(mask: NDArray[np.bool_], index: int) -> bool:
+    return index < len(mask) and bool(mask[index])
 
 
 def check_references(problems: Sequence[Problem]) -> None:
