@@ -119,3 +119,14 @@ def test_imported_or_undrawn_stores_have_no_speed(kurve_here: RunKurve, tmp_path
     done = kurve_here(*PLAN, f"speed_from={folder.name}")
     assert done.returncode == 2
     assert "no draw into" in done.stderr
+
+
+def test_engines_on_a_cluster_draw_into_the_store_of_the_engine(kurve_here: RunKurve, tmp_path: Path) -> None:
+    found = []
+    for words in (("sampler=transformers",), ("sampler=ray_data", "sampler@sampler.engine=transformers")):
+        more = ("tokens_per_second=5", "sampler.actors=3") if len(words) > 1 else ("tokens_per_second=5",)
+        done = kurve_here("plan", *BASE[:2], *BASE[3:], *words, *more, "tracker=none", "output=plan.json")
+        assert done.returncode == 0, done.stderr
+        found += planned(tmp_path)
+    assert found[0]["store"] == found[1]["store"]
+    assert [one["gpus"] for one in found] == [1, 3]

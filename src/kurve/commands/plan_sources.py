@@ -171,6 +171,8 @@ def _speed(cfg: DictConfig, plan: Plan, tracker: Tracker) -> tuple[Amount, int]:
 
 def gpus_of(sampler: DictConfig) -> int:
     """GPUs of one sampling process: those of all its engines, 0 where it is told to draw on the processor."""
+    if isinstance(sampler.get("engine"), DictConfig):  # on actors elsewhere
+        return gpus_of(sampler.engine) * int(sampler.get("actors", 1))
     if str(sampler.get("device", "auto")).startswith("cpu"):
         return 0
     sizes = (sampler.get("tensor_parallel_size", 1), sampler.get("data_parallel_size", 1))

@@ -119,6 +119,9 @@ def _of_decoding(node: DictConfig) -> DictConfig:
 
 
 def _engine(node: DictConfig) -> str:
+    """The engine's name; a sampler that hands its work to another's engines draws the samples of that one."""
+    if isinstance(node.get("engine"), DictConfig):
+        return _engine(node.engine)
     sampler = target(node, "sampler")
     if not isinstance(getattr(sampler, "engine", None), str):
         raise ConfigError(f"sampler._target_ {sampler!r} is no sampler: it names no engine; see docs/adding.md")
