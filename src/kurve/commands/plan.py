@@ -83,7 +83,9 @@ def _costs(cfg: DictConfig, label: str) -> Costs:
     if rule is not None:
         notes.append("sampling.adaptive stops problems that have enough: all of this is at most")
     if cfg.sampling.get("match_entropy") is not None:
-        notes.append("sampling.match_entropy draws pilots to find the temperature: they come on top")
+        notes.append(
+            "sampling.match_entropy draws pilots to find the temperature: they come on top; samples at it are not seen"
+        )
     work = _work(cfg, plan, judged_by, label=label)
     found = costs(work, rates(cfg, plan, tracker=tracker, verifier=verifier, judged_by=judged_by))
     if too_many_to_track(tracker, found.stored_bytes.value):
@@ -135,14 +137,14 @@ def _stored(cfg: DictConfig, plan: Plan, judged_by: str) -> _Stored:
 
 def _measure(cfg: DictConfig) -> None:
     """Draw some of the missing samples, of as many problems as there are, and keep them: they tell length and speed."""
-    _, _, plan = planned(cfg)
+    rule, _, plan = planned(cfg)
     if cfg.sampling.get("match_entropy") is not None:
         raise ConfigError("measure= needs a temperature; leave out sampling.match_entropy, or measure")
     log = Path(HydraConfig.get().runtime.output_dir) / "engine.log"
     with ExitStack() as stack:
         stack.enter_context(stop_on_sigterm())
         sampler = checked_sampler(cfg, plan, log=log)
-        store = stack.enter_context(open_store(cfg, plan, planned(cfg)[0]))
+        store = stack.enter_context(open_store(cfg, plan, rule))
         wanted = _spread_out(store.missing(plan.ids, plan.num_samples), cfg.measure)
         if not wanted:
             return
