@@ -15,7 +15,7 @@ from benchmarks import Row
 from kurve import __version__
 
 MODULES = (
-    "passk", "compare", "adaptive", "import", "tracking", "page",
+    "passk", "compare", "adaptive", "import", "merge", "tracking", "page",
     "grading", "sampling", "scoring", "overlap", "training",
 )  # fmt: skip
 APART = ("scale",)  # not a ratio to be kept up: docs/scale.md has its numbers

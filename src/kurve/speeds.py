@@ -13,7 +13,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-DRAWS = "draws.jsonl"
+from kurve.store.shards import DRAWS
+
+__all__ = [
+    "DRAWS", "JUDGINGS", "DrawSpeed", "JudgeSpeed", "draw_speed", "gpu", "judge_speed", "record_draw", "record_judging",
+]  # fmt: skip
+
 JUDGINGS = "judgings.jsonl"
 _GPUS = Path("/proc/driver/nvidia/gpus")
 _log = logging.getLogger(__name__)

@@ -100,6 +100,25 @@ def test_samples_from_the_model_s_own_distribution_tell_its_entropy_without_a_pi
     assert json.loads((store.folder / "matched_temperature.json").read_text())["source"] == "its stored samples"
 
 
+@pytest.mark.slow
+def test_shards_share_one_search(kurve_here: RunKurve, place: Path) -> None:
+    whole = ("sampling=untempered", "sampling.max_tokens=6")
+    assert kurve_here(*BASE, *whole).returncode == 0
+    matched = (*TUNED, *whole, f"sampling.match_entropy={stores(place)['base']}")
+    done = kurve_here("sample", *matched, "-m", "shard=range(0,3)")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("token entropy of") == 1
+    assert done.stdout.count("matched  T = ") == 3
+    with SampleStore.open_folder(stores(place)["tuned"]) as store:
+        assert store.count() == 24
+        assert (store.folder / "matched_temperature.json").exists()
+        drawn = {(one.problem_id, one.index): one.text for one in store.samples()}
+    shutil.rmtree(store.folder)
+    assert kurve_here("sample", *matched).returncode == 0
+    with SampleStore.open_folder(stores(place)["tuned"]) as alone:
+        assert {(one.problem_id, one.index): one.text for one in alone.samples()} == drawn
+
+
 def test_a_search_that_was_stopped_goes_on_where_it_was(
     kurve_here: RunKurve, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,7 +38,7 @@ def test_what_is_not_known_is_said_to_be_unknown_with_what_to_give(kurve_here: R
 
 
 def test_given_rates_make_hours_and_a_price(kurve_here: RunKurve, tmp_path: Path) -> None:
-    given = ("tokens_per_sample=90", "tokens_per_second=2", "gpus=2", "shards=4", "gpu_hour_price=3")
+    given = ("tokens_per_sample=90", "tokens_per_second=2", "gpus=2", "num_shards=4", "gpu_hour_price=3")
     done = kurve_here(*PLAN, "num_samples=160", "seconds_per_verdict=1.5", "output=plan.json", *given)
     assert done.returncode == 0, done.stderr
     [found] = planned(tmp_path)

@@ -172,6 +172,17 @@ def _kill_two_jobs_and_the_controller(process: "subprocess.Popen[bytes]", folder
     process.wait()
 
 
+def finish(kurve: RunKurve, words: list[str]) -> "subprocess.CompletedProcess[str]":
+    """Start a sweep again until all its jobs are finished; those that outlive their controller take a while."""
+    for _ in range(3):
+        done = kurve(*words)
+        if done.returncode == 0:
+            break
+        time.sleep(20)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("cluster", ["local", "submitit", "ray"])
 def test_two_jobs_and_the_controller_killed_end_as_six_finished_runs(
@@ -190,12 +201,7 @@ def test_two_jobs_and_the_controller_killed_end_as_six_finished_runs(
     )
     _kill_two_jobs_and_the_controller(process, tmp_path)
     assert any(one["status"] == "RUNNING" for one in _all(tmp_path))
-    for _ in range(3):  # jobs that outlive their controller are waited for by the next start
-        done = kurve(*words)
-        if done.returncode == 0:
-            break
-        time.sleep(20)
-    assert done.returncode == 0, done.stderr
+    finish(kurve, words)
     assert [one["status"] for one in _all(tmp_path)] == ["FINISHED"] * 6
     assert [one["status"] for one in runs(tmp_path)] == ["FINISHED"] * 6
     assert max(int(str(one["attempt"])) for one in _all(tmp_path)) >= 2

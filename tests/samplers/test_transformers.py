@@ -6,7 +6,9 @@ import pytest
 
 from kurve.errors import ConfigError
 from kurve.samplers.transformers import TransformersSampler
-from kurve.types import Decoding, Model, Prompt, Sample
+from kurve.store import Shard
+from kurve.store.slices import cells
+from kurve.types import Decoding, Model, Prompt, Sample, SampleRequest
 from tests.samplers.requests import PROMPTS, decoding, requests
 
 
@@ -24,6 +26,21 @@ def test_a_sample_depends_on_its_seed_and_not_on_its_batch(tiny_model: Model) ->
     assert len(whole) == 36
     assert {key: s.text for key, s in parts.items()} == {key: whole[key].text for key in parts}
     assert {s.seed for s in parts.values()} == {1000 * i + j for i in range(3) for j in (7, 8, 9)}
+
+
+def test_shards_draw_the_texts_that_one_process_draws(tiny_model: Model) -> None:
+    seeds = {prompt.problem_id: 1000 * i for i, prompt in enumerate(PROMPTS)}
+    whole = by_key(list(sampler(tiny_model, decoding()).sample(requests(5))))
+    drawn: list[Sample] = []
+    for number in range(4):
+        held = cells(Shard(tuple(seeds), 5, 4, number))
+        asked = [
+            SampleRequest(p, tuple(held[p.problem_id]), seeds[p.problem_id]) for p in PROMPTS if p.problem_id in held
+        ]
+        drawn += sampler(tiny_model, decoding()).sample(asked)
+    assert [(one.problem_id, one.index, one.seed, one.text) for one in drawn] == [
+        (one.problem_id, one.index, one.seed, one.text) for one in whole.values()
+    ]
 
 
 def test_logprob_and_entropy_are_those_of_a_forward_pass(tiny_model: Model) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from kurve.errors import StoreError
-from kurve.store import SampleStore, merge
-from kurve.types import Prompt, Sample
+from kurve.store import ReviewStore, SampleStore, ScoreStore, VerdictStore, merge, scoring_models
+from kurve.types import CotVerdict, Outcome, Prompt, Sample, Score, ScoringModel, Soundness, Verdict
 from tests.store.support import SPEC, sample
 
 
@@ -118,3 +118,50 @@ def test_nothing_to_merge_is_refused(tmp_path: Path) -> None:
         merge([], tmp_path)
     with pytest.raises(StoreError, match="not a sample store"):
         merge([tmp_path], tmp_path / "out")
+
+
+def judged(folder: Path, *outcomes: Outcome) -> None:
+    """Verdicts of one verifier on the first samples, a score and a review of the first."""
+    with SampleStore.open_folder(folder) as store:
+        with VerdictStore.open(store, "abc") as verdicts:
+            verdicts.append_many(Verdict("p", index, outcome, "4") for index, outcome in enumerate(outcomes))
+        with ScoreStore.open(store, "def") as scores:
+            scores.describe(MODEL)
+            scores.append_many([Score("p", 0, -1.5, 12)])
+        with ReviewStore.open(store, "Ann") as reviews:
+            reviews.append(CotVerdict("p", 0, "Ann", Soundness.SOUND))
+
+
+MODEL = ScoringModel("hub/base", "abc", "", "float32", "transformers")
+
+
+def test_verdicts_scores_and_reviews_follow_their_samples(tmp_path: Path) -> None:
+    one = stored(tmp_path, [sample("p", index) for index in (0, 1)])
+    two = stored(tmp_path, [sample("p", index) for index in (0, 1, 2)], seed="1")
+    judged(one, Outcome.CORRECT)
+    judged(two, Outcome.WRONG, Outcome.CORRECT)
+    folder = merge([one, two], tmp_path / "out").folder
+    with SampleStore.open_folder(folder) as store:
+        verdicts = VerdictStore.open(store, "abc", read_only=True)
+        assert {verdict.index: verdict.outcome for verdict in verdicts.verdicts()} == {
+            0: Outcome.CORRECT,
+            2: Outcome.WRONG,
+            3: Outcome.CORRECT,
+        }
+        assert verdicts.missing(["p"], 5) == {"p": (1, 4)}
+        assert [score.index for score in ScoreStore.open(store, "def", read_only=True).scores()] == [0, 2]
+        assert scoring_models(store) == {"def": MODEL}
+        assert sorted(ReviewStore.open(store, "Ann", read_only=True).verdicts()) == [("p", 0), ("p", 2)]
+    judged(one, Outcome.CORRECT, Outcome.WRONG)
+    assert not merge([one, two], tmp_path / "out").created
+    with SampleStore.open_folder(folder) as store:
+        assert VerdictStore.open(store, "abc", read_only=True).missing(["p"], 5) == {"p": (4,)}
+
+
+def test_of_two_verdicts_on_one_sample_the_first_stays(tmp_path: Path) -> None:
+    one, two = (stored(tmp_path / name, [sample("p")]) for name in ("1", "2"))
+    judged(one, Outcome.TIMEOUT)
+    judged(two, Outcome.CORRECT)
+    folder = merge([two, one], tmp_path / "out").folder
+    with SampleStore.open_folder(folder) as store:
+        assert [one.outcome for one in VerdictStore.open(store, "abc", read_only=True).verdicts()] == [Outcome.TIMEOUT]

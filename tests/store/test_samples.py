@@ -273,3 +273,61 @@ def test_a_spec_whose_settings_are_unknown_is_stored_as_unknown(tmp_path: Path) 
         assert store.spec == unknown
         assert store.extent(["a"]) == 0
     assert folder.name != fingerprint(SPEC)
+
+
+def two_stores(root: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[SampleStore, SampleStore]:
+    """Two stores of one spec that seal a segment every few samples."""
+    monkeypatch.setattr("kurve.store.log.SEGMENT_BYTES", 600)
+    return SampleStore.open(root / "one", SPEC), SampleStore.open(root / "two", SPEC)
+
+
+def sealed(store: SampleStore) -> set[int]:
+    """The files of the compressed segments."""
+    return {path.stat().st_ino for path in store.folder.glob("samples-*.jsonl.zst")}
+
+
+def test_sealed_segments_of_another_store_are_taken_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = two_stores(tmp_path, monkeypatch)
+    for index in range(10):
+        one.append(sample("p", index))
+        two.append(sample("q", index))
+    assert len(sealed(two)) >= 2
+    min(two.folder.glob("samples-*.index")).unlink()  # lost: it only saves time
+    with one, two:
+        assert one.take(two) == 10
+        assert one.take(two) == 0
+        assert sealed(two) <= sealed(one)
+        one.append(sample("r"))
+    with SampleStore.open_folder(one.folder) as store:
+        assert {(s.problem_id, s.index) for s in store.samples()} == {
+            *((problem_id, index) for problem_id in ("p", "q") for index in range(10)),
+            ("r", 0),
+        }
+        assert store.count() == 21
+
+
+def test_of_a_segment_that_overlaps_only_what_is_new_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = two_stores(tmp_path, monkeypatch)
+    with one, two:
+        one.append(sample("p", 1))
+        two.append_many(sample("p", index) for index in range(10))
+        assert one.take(two) == 9
+    with SampleStore.open_folder(one.folder) as store:
+        assert sorted(s.index for s in store.samples()) == list(range(10))
+
+
+def test_a_file_system_without_hard_links_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    one, two = two_stores(tmp_path, monkeypatch)
+    monkeypatch.setattr(os, "link", refuse)
+    with one, two:
+        two.append_many(sample("p", index) for index in range(10))
+        two.append(sample("q"))
+        assert one.take(two) == 11
+        assert not sealed(one) & sealed(two)
+    with SampleStore.open_folder(one.folder) as store:
+        assert store.count() == 11

@@ -36,7 +36,7 @@ def main(cfg: DictConfig) -> None:
     if drawn_with is not None:
         if OmegaConf.select(drawn_with, "benchmark._target_") == IMPORTED:
             write_whole(merged.folder / PROBLEMS, _problems(sources))
-            drawn_with.imported.verdicts = ""  # verdicts are not merged; the verifier judges anew
+            drawn_with.imported.verdicts = ""  # each import has grades of its own; the verifier judges anew
         write_evaluation(merged.folder, OmegaConf.to_yaml(drawn_with))
     for source in sources:
         keep_strata(merged.folder, read_strata(source))

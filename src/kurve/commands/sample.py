@@ -4,7 +4,8 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,16 +17,22 @@ from rich.text import Text
 
 from kurve.commands import provenance
 from kurve.commands.build import build
-from kurve.commands.matching import at_matched_temperature, keep
+from kurve.commands.made import tell
+from kurve.commands.matching import KEY, at_matched_temperature, keep
 from kurve.commands.models import with_name
+from kurve.commands.pilots import FOLDER as PILOTS
 from kurve.commands.sampling_plan import Plan, make_plan
+from kurve.commands.sharding import KEYS, Drawn, draw_shard, lacking, shard_of, with_num_shards
 from kurve.commands.stages import draw
 from kurve.commands.stopping import record_design
 from kurve.commands.stored import EVALUATION
 from kurve.errors import ConfigError, StoreError
+from kurve.matched_temperature import MatchedTemperature
 from kurve.progress import Progress
 from kurve.samplers import Sampler
-from kurve.store import SampleStore, fingerprint
+from kurve.store import SampleStore, Shard, fingerprint
+from kurve.store.shards import take_leftovers, turn
+from kurve.store.slices import cells_name
 from kurve.strata import keep_strata
 from kurve.tracking import NullTracker
 from kurve.types import StoppingRule
@@ -37,23 +44,21 @@ def main(cfg: DictConfig) -> None:
     Raises:
         KurveError: a user's mistake or a failure, in words; what was sampled is stored.
     """
-    plan = _planned(cfg)
+    plan, shard = _planned(cfg)
     cfg = with_name(cfg, plan.model)
-    run_dir = Path(HydraConfig.get().runtime.output_dir)
-    with ExitStack() as stack:
-        stack.enter_context(stop_on_sigterm())
-        cfg, plan, matched = at_matched_temperature(cfg, plan, NullTracker(), log=run_dir / "engine.log")
-        sampler = checked_sampler(cfg, plan, log=run_dir / "engine.log")
-        store = stack.enter_context(open_store(cfg, plan))
-        keep(store.folder, matched)
-        missing = store.missing(plan.ids, plan.num_samples)
-        with Progress(missing={k: len(v) for k, v in missing.items()}, num_problems=len(plan.ids)) as progress:
-            if missing:
-                draw(plan, store, sampler, missing, progress=progress)
-            progress.stage("done")
-        console = Console(highlight=False)
-        console.print(Text(f"samples  {store.folder}"), soft_wrap=True)
-        console.print(Text(f"next:    kurve verify samples={store.folder.name}"), soft_wrap=True)
+    log = Path(HydraConfig.get().runtime.output_dir) / "engine.log"
+    with stop_on_sigterm():
+        with _one_at_a_time(cfg, shard):
+            cfg, plan, matched = at_matched_temperature(cfg, plan, NullTracker(), log=log)
+        sampler = checked_sampler(cfg, plan, log=log, lacking_in=lacking(shard) if shard else None)
+        if shard is None:
+            drawn = _draw_all(cfg, plan, sampler, matched)
+        else:
+            opened = partial(_open_matched, cfg, plan, matched, beside=shard)
+            drawn = draw_shard(plan, shard, sampler, root=Path(cfg.paths.samples), open_store=opened)
+    _show(drawn, shard)
+    facts = {"samples": str(drawn.samples), "new_samples": str(drawn.new)}
+    tell("sample", drawn.folder, paths={}, **facts, model=plan.model.name, benchmark=plan.benchmark.name)
 
 
 def check(cfg: DictConfig) -> None:
@@ -62,35 +67,92 @@ def check(cfg: DictConfig) -> None:
     Raises:
         KurveError: a user's mistake, in words.
     """
-    plan = _planned(cfg)
+    plan, _ = _planned(cfg)
     build(cfg.sampler, "sampler", model=plan.model, decoding=plan.decoding, log=None)
 
 
-def _planned(cfg: DictConfig) -> Plan:
+complete_points = with_num_shards  # what the jobs of a sweep need not be told; see `sweeping`
+
+
+def _planned(cfg: DictConfig) -> tuple[Plan, Shard | None]:
+    """What is drawn in all, and which part of it here."""
     if cfg.sampling.get("adaptive") is not None:
         raise ConfigError(
             f"sampling.adaptive={cfg.sampling.adaptive} stops problems by how their samples fare, and kurve sample "
             "does not judge them; use kurve evaluate, or leave it out"
         )
-    return make_plan(cfg)
+    plan = make_plan(cfg)
+    return plan, shard_of(cfg, plan)
 
 
-def open_store(cfg: DictConfig, plan: Plan, rule: StoppingRule | None = None) -> SampleStore:
+def _one_at_a_time(cfg: DictConfig, shard: Shard | None) -> AbstractContextManager[None]:
+    """Shards look for a common temperature one after another: the first one's record serves the others."""
+    if shard is None or cfg.sampling.get(KEY) is None:
+        return nullcontext()
+    return turn(Path(cfg.paths.samples) / PILOTS)
+
+
+def _open_matched(
+    cfg: DictConfig, plan: Plan, matched: MatchedTemperature | None, *, beside: Shard | None = None
+) -> SampleStore:
+    store = open_store(cfg, plan, beside=beside)
+    try:
+        keep(store.folder, matched)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _draw_all(cfg: DictConfig, plan: Plan, sampler: Sampler, matched: MatchedTemperature | None) -> Drawn:
+    """Draw what the store lacks."""
+    with _open_matched(cfg, plan, matched) as store:
+        missing = store.missing(plan.ids, plan.num_samples)
+        counts = {problem_id: len(indices) for problem_id, indices in missing.items()}
+        with Progress(missing=counts, num_problems=len(plan.ids)) as progress:
+            if missing:
+                draw(plan, store, sampler, missing, progress=progress)
+            progress.stage("done")
+    return Drawn(store.folder, len(plan.ids) * plan.num_samples, sum(counts.values()), complete=1)
+
+
+def _show(drawn: Drawn, shard: Shard | None) -> None:
+    """Where the samples are, and what to do with them."""
+    console = Console(highlight=False)
+    if shard is not None:
+        standing = f"{drawn.complete} of {shard.num_shards} shards are merged"
+        console.print(Text(f"shard    {shard.number}: {drawn.samples:,} samples; {standing}"), soft_wrap=True)
+    console.print(Text(f"samples  {drawn.folder}"), soft_wrap=True)
+    if shard is None or drawn.complete == shard.num_shards:
+        console.print(Text(f"next:    kurve verify samples={drawn.folder.name}"), soft_wrap=True)
+
+
+def open_store(
+    cfg: DictConfig, plan: Plan, rule: StoppingRule | None = None, *, beside: Shard | None = None
+) -> SampleStore:
     """The plan's store, locked for writing, with its prompts on record and the config and stopping rule beside them.
 
+    What was drawn in shards and not taken over is, but for the shards `beside` which this one is opened.
+
     Raises:
-        StoreError: in use, unwritable, or drawn from other questions under the same ids.
+        StoreError: in use, also by shards, unwritable, or drawn from other questions under the same ids.
     """
     store = SampleStore.open(Path(cfg.paths.samples), plan.spec)
     try:
         store.record_prompts(plan.prompts, {problem.id: problem.question for problem in plan.benchmark.problems})
+        take_leftovers(store, but=cells_name(beside) if beside else "")
         record_design(store.folder, rule)
-        write_evaluation(store.folder, provenance.as_yaml(from_anywhere(provenance.recorded(cfg))))
+        write_evaluation(store.folder, provenance.as_yaml(from_anywhere(_of_all(provenance.recorded(cfg)))))
         keep_strata(store.folder, plan.benchmark.strata_by_id)
     except BaseException:
         store.close()
         raise
     return store
+
+
+def _of_all(config: dict[str, Any]) -> dict[str, Any]:
+    """The config of all shards."""
+    return config | {key: None for key in KEYS if key in config}
 
 
 def from_anywhere(config: dict[str, Any]) -> dict[str, Any]:

@@ -24,23 +24,43 @@ _STYLES = {
 
 
 def jobs_table(name: str, jobs: Sequence[Job], records: Sequence[JobRecord], folder: Path) -> Table:
-    """One row a job: what it is, how it fares, how long its last attempt took, and its first numbers."""
+    """One row a job: what it is, how it fares, how long its last attempt took, its samples, and its first numbers."""
     measured = [numbers(folder / job.key) for job in jobs]
     keys = shared_pass_keys(measured)
+    samples = [int(record.facts.get("samples", "0")) for record in records]
+    counted = ["samples"] if any(samples) else []
     table = Table(title=name, title_justify="left", title_style="bold")
-    for column in ("job", "settings", "status", "attempt", "time", *(key.replace("_at_", "@") for key in keys)):
+    for column in (
+        "job",
+        "settings",
+        "status",
+        "attempt",
+        "time",
+        *counted,
+        *(key.replace("_at_", "@") for key in keys),
+    ):
         table.add_column(column, overflow="fold")
     swept = differing([job.overrides for job in jobs])
-    for job, settings, record, found in zip(jobs, swept, records, measured, strict=True):
+    for job, settings, record, found, drawn in zip(jobs, swept, records, measured, samples, strict=True):
         table.add_row(
             job.key,
             Text(shlex.join(settings)),
             Text(str(record.status), style=_STYLES[record.status]),
             str(record.attempt or ""),
             _time(record),
+            *(f"{drawn:,}" if drawn else "" for _ in counted),
             *(f"{100 * found[key]:.1f}" if key in found else "" for key in keys),
         )
+    if counted and len(jobs) > 1:
+        table.add_section()
+        table.add_row("", "all jobs", "", "", "", f"{sum(samples):,}")
     return table
+
+
+def common_folder(records: Sequence[JobRecord]) -> str:
+    """The folder that all of several jobs filled together; empty if each has its own, or one has not ended."""
+    folders = {record.facts.get("folder", "") for record in records}
+    return folders.pop() if len(records) > 1 and len(folders) == 1 else ""
 
 
 def differing(points: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:

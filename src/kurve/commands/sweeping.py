@@ -20,7 +20,7 @@ from kurve import sweep
 from kurve.commands import provenance
 from kurve.commands.build import plain
 from kurve.commands.job import CONTROLLER, identity
-from kurve.commands.sweep_show import differing, jobs_table, tail_of
+from kurve.commands.sweep_show import common_folder, differing, jobs_table, tail_of
 from kurve.commands.sweep_summary import summary, track
 from kurve.commands.sweep_watch import watched
 from kurve.commands.training_plan import label
@@ -61,7 +61,7 @@ def run_sweep(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str)
         ConfigError: a job that cannot run, or two that are the same; nothing was started.
         SweepError: jobs did not finish; the same command tries those again.
     """
-    jobs = _checked(sweeping, points, command)
+    jobs = _checked(sweeping, _complete(sweeping, points, command), command)
     name = sweep_name(sweeping.config, command, jobs)
     folder = Path(sweeping.config.paths.out) / FOLDER / name
     with sweep.locked(folder):
@@ -103,6 +103,16 @@ def job_key(command: str, cfg: DictConfig) -> str:
     """
     settings = {key: value for key, value in plain(cfg).items() if key not in _NOT_THE_JOB}
     return provenance.digest(command, settings)[:12]
+
+
+def _complete(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str) -> Sequence[Sequence[str]]:
+    """The overrides of each job with what the command makes of all of them.
+
+    Raises:
+        ConfigError: the jobs do not go together.
+    """
+    complete = getattr(import_module(f"kurve.commands.{command}"), "complete_points", None)
+    return points if complete is None else complete(sweeping.config, points)
 
 
 def _checked(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str) -> list[Job]:
@@ -257,6 +267,8 @@ def _variable(name: str, value: str) -> str:
 def _show(name: str, folder: Path, jobs: Sequence[Job], records: Sequence[JobRecord]) -> None:
     console = Console(highlight=False)
     console.print(jobs_table(name, jobs, records, folder))
+    if made := common_folder(records):
+        console.print(Text(f"all in   {made}"), soft_wrap=True)
     console.print(Text(f"sweep    {folder}"), soft_wrap=True)
 
 

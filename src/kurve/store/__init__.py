@@ -3,6 +3,7 @@
 One folder `<root>/<fingerprint>/` holds everything drawn under one `SamplingSpec`:
 
     spec.json                       the settings
+    shards/<shard>/                 what a process draws beside others, until this store takes it over
     prompts-0000.jsonl              what was sent for each problem, and its digest
     samples-0000.jsonl.zst  .index  a sealed segment, and which samples it holds
     samples-0001.jsonl              the segment in use, plain text
@@ -22,6 +23,7 @@ from kurve.store.records import StoredPrompt, prompt_digest
 from kurve.store.reviews import ReviewStore, list_judges
 from kurve.store.samples import SampleStore
 from kurve.store.scores import ScoreStore, scoring_models
+from kurve.store.slices import Shard
 from kurve.store.spec import fingerprint
 from kurve.store.verdicts import VerdictStore
 
@@ -30,6 +32,7 @@ __all__ = [
     "ReviewStore",
     "SampleStore",
     "ScoreStore",
+    "Shard",
     "StoreInfo",
     "StoredPrompt",
     "VerdictInfo",

@@ -9,6 +9,7 @@ from kurve.errors import StoreError
 from kurve.store.disk import disk_error
 from kurve.store.lock import holder
 from kurve.store.samples import LOCK, SampleStore
+from kurve.store.shards import num_at_work
 from kurve.store.verdicts import VerdictStore
 from kurve.types import SamplingSpec
 
@@ -71,7 +72,8 @@ def _is_store(folder: Path) -> bool:
 def _info(folder: Path) -> StoreInfo:
     try:
         size = _size(folder)
-        held_by = holder(folder / LOCK)
+        at_work = num_at_work(folder)
+        held_by = holder(folder / LOCK) or (f"{at_work} shards at work" if at_work else "")
         with SampleStore.open_folder(folder) as store:
             counts = store.counts().values()
             return StoreInfo(

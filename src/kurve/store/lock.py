@@ -24,8 +24,8 @@ _held: "weakref.WeakSet[WriterLock]" = weakref.WeakSet()
 class WriterLock:
     """The exclusive right to append to one log, held until `release`."""
 
-    def __init__(self, path: Path) -> None:
-        """Take the lock.
+    def __init__(self, path: Path, *, patience: float = _PATIENCE) -> None:
+        """Take the lock, within `patience` seconds; `math.inf` waits for as long as it takes.
 
         Raises:
             StoreError: another process (or this one) holds it, named in the message; or the folder is read-only.
@@ -36,7 +36,7 @@ class WriterLock:
         except OSError as error:
             raise disk_error(error, path, "lock") from error
         try:
-            self._acquire()
+            self._acquire(patience)
         except BaseException:  # whatever it was, the file must not stay open
             os.close(self._file)
             raise
@@ -60,15 +60,16 @@ class WriterLock:
             os.close(self._file)
             self._file = -1
 
-    def _acquire(self) -> None:
-        deadline = time.monotonic() + _PATIENCE
+    def _acquire(self, patience: float) -> None:
+        deadline, pause = time.monotonic() + patience, 0.02
         while not _try_flock(self._file, fcntl.LOCK_EX, self.path):
             if time.monotonic() > deadline:
                 raise StoreError(
                     f"{self.path.parent} is being written by {_describe(self.path)}; "
                     "wait until it has finished or stop it, then start again (reading is possible at any time)"
                 )
-            time.sleep(0.02)
+            time.sleep(pause)
+            pause = min(2 * pause, 0.5)
         since = datetime.now(UTC).isoformat(timespec="seconds")
         owner = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since})
         with contextlib.suppress(OSError):  # a full disk must not keep the finished samples from being judged

@@ -1,15 +1,17 @@
 """An append-only log of records, each stored once: the part that samples, prompts and verdicts share."""
 
+import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kurve.errors import StoreError
-from kurve.store.disk import disk_error, sync_folder
+from kurve.store.disk import disk_error, link_or_copy, sync_folder
 from kurve.store.keys import Keys
 from kurve.store.lock import WriterLock
 from kurve.store.records import DamagedLineError, Record, read_id, read_key
@@ -81,10 +83,7 @@ class Log:
         Raises:
             StoreError: no lock, no space, or a failing disk.
         """
-        if self._lock is None or not self._lock.held:
-            raise StoreError(f"{self.folder} is open for reading only (or closed); open it for writing to append")
-        if self._broken:
-            raise StoreError(f"{self.folder} cannot be written any more: {self._broken}; open the store again")
+        self._check_writable()
         segment = self._segment()
         start = self._lengths[segment.number]
         data = b"".join(record.line for record in records)
@@ -100,16 +99,46 @@ class Log:
         self._broken = ""
         self._look_after(segment)
 
+    def adopt(self, other: "Log") -> frozenset[int]:
+        """Make sealed segments of another log this one's too, without reading them: those with no record that it holds.
+
+        Returns:
+            Their numbers in the other log. Each is adopted whole or not at all, however the process ends.
+
+        Raises:
+            StoreError: no lock, no space, a failing disk, or a damaged index.
+        """
+        self._check_writable()
+        adopted = []
+        for number in sorted(other._lengths):
+            theirs = Segment(other.folder, other.name, number)
+            if theirs.sealed.exists():
+                contents = load(theirs, last=False, save_index=False)
+                if not self._holds_any(contents):
+                    self._adopt(theirs, contents)
+                    adopted.append(number)
+        return frozenset(adopted)
+
     def read(self, wanted: Callable[[str, int, int, int], bool]) -> Iterator[bytes]:
         """The checked lines whose (problem id, index, mark, tag) is wanted, in the order they were stored.
 
         Raises:
             StoreError: a line is damaged, or a file changed under the reader.
         """
+        return (line for _, _, _, _, line in self.records(wanted))
+
+    def records(self, wanted: Callable[[str, int, int, int], bool], *, skip: Collection[int] = ()) -> Iterator[Record]:
+        """`read` with what the log knows of each line, ready to be written to another log; `skip` numbers segments.
+
+        Raises:
+            StoreError: as `read`.
+        """
         with self.mutex:
             lengths = list(self._lengths.items())
         ids: dict[bytes, str] = {}
         for number, length in lengths:
+            if number in skip:
+                continue
             segment = Segment(self.folder, self.name, number)
             for place, line in enumerate(read_lines(segment, length), start=1):
                 try:
@@ -120,7 +149,17 @@ class Log:
                 if problem_id is None:
                     problem_id = ids[raw_id] = read_id(raw_id)
                 if wanted(problem_id, index, mark, tag):
-                    yield line
+                    yield Record(problem_id, index, mark, tag, line + b"\n")
+
+    def sync(self) -> None:
+        """Push what was written to the disk: from then on it also survives a power failure.
+
+        Raises:
+            StoreError: the disk failed.
+        """
+        with self.mutex:
+            if self._file >= 0:
+                self._sync()
 
     def close(self) -> None:
         """Push everything to the disk and stop appending. The lock is its owner's to release.
@@ -137,11 +176,48 @@ class Log:
                     self._file = -1
             self._lock = None
 
+    def _check_writable(self) -> None:
+        if self._lock is None or not self._lock.held:
+            raise StoreError(f"{self.folder} is open for reading only (or closed); open it for writing to append")
+        if self._broken:
+            raise StoreError(f"{self.folder} cannot be written any more: {self._broken}; open the store again")
+
+    def _holds_any(self, contents: Contents) -> bool:
+        for problem_id, rows in _by_problem(contents):
+            held, indices = self.keys.tags(problem_id), contents.index[rows]
+            if held[indices[indices < len(held)]].any():
+                return True
+        return False
+
+    def _adopt(self, theirs: Segment, contents: Contents) -> None:
+        last = Segment(self.folder, self.name, max(self._lengths, default=-1))
+        self._broken = "it was interrupted while it took a segment over"
+        try:
+            if last.number in self._lengths and not last.sealed.exists():
+                self._end_segment(last)
+            mine = Segment(self.folder, self.name, last.number + 1)
+            mine.index.unlink(missing_ok=True)  # of an attempt that was cut short
+            with contextlib.suppress(FileNotFoundError):  # a lost index is made anew
+                link_or_copy(theirs.index, mine.index)
+            link_or_copy(theirs.sealed, mine.sealed)
+            sync_folder(self.folder)
+        except OSError as error:
+            raise disk_error(error, self.folder, "take a segment over to") from error
+        self._hold(self.keys, mine, contents)
+        self._lengths[mine.number] = contents.length
+        self._broken = ""
+
+    def _end_segment(self, segment: Segment) -> None:
+        """Seal a segment, whatever its size."""
+        if self._file >= 0:
+            self._sync()
+            os.close(self._file)
+            self._file = -1
+        _seal_if_possible(segment)
+
     def _hold(self, keys: Keys, segment: Segment, contents: Contents) -> None:
-        order = np.argsort(contents.problem, kind="stable")
-        starts = np.flatnonzero(np.diff(contents.problem[order].astype(np.int64), prepend=-1))
-        for rows in np.split(order, starts[1:]) if len(order) else ():
-            problem_id, indices = contents.ids[contents.problem[rows[0]]], contents.index[rows]
+        for problem_id, rows in _by_problem(contents):
+            indices = contents.index[rows]
             if self._unique:
                 held = keys.tags(problem_id)
                 twice = np.flatnonzero(held[indices[indices < len(held)]])
@@ -193,14 +269,10 @@ class Log:
 
     def _look_after(self, segment: Segment) -> None:
         """Seal a full segment, and push what was written to the disk every few seconds."""
-        full = self._lengths[segment.number] >= SEGMENT_BYTES
-        if not full and time.monotonic() - self._synced < SYNC_SECONDS:
-            return
-        self._sync()
-        if full:
-            os.close(self._file)
-            self._file = -1
-            _seal_if_possible(segment)
+        if self._lengths[segment.number] >= SEGMENT_BYTES:
+            self._end_segment(segment)
+        elif time.monotonic() - self._synced >= SYNC_SECONDS:
+            self._sync()
 
     def _sync(self) -> None:
         self._synced = time.monotonic()
@@ -216,6 +288,14 @@ class Log:
         except OSError as error:
             return f"a half-written line could not be cut off {segment.plain} ({error.strerror})"
         return ""
+
+
+def _by_problem(contents: Contents) -> Iterator[tuple[str, NDArray[np.intp]]]:
+    """Each problem with the places of its records, in the order they were stored."""
+    order = np.argsort(contents.problem, kind="stable")
+    starts = np.flatnonzero(np.diff(contents.problem[order].astype(np.int64), prepend=-1))
+    for rows in np.split(order, starts[1:]) if len(order) else ():
+        yield contents.ids[contents.problem[rows[0]]], rows
 
 
 def _write_all(file: int, data: bytes) -> None:

@@ -4,23 +4,25 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kurve.errors import StoreError
+from kurve.store.carrying import Places, carry
 from kurve.store.disk import disk_error, sync_folder
 from kurve.store.lock import WriterLock, holder
-from kurve.store.records import StoredPrompt, sample_record
+from kurve.store.records import Record, StoredPrompt, read_sample, sample_record
 from kurve.store.samples import LOCK, SampleStore
 from kurve.store.spec import differences, fingerprint
-from kurve.types import Sample, SamplingSpec
+from kurve.types import SamplingSpec
 
 
 @dataclass(frozen=True, slots=True)
 class MergeResult:
-    """Where the joined samples are. Verdicts are not joined: verify the merged store."""
+    """Where the joined samples are, with the verdicts, reviews and scores of each."""
 
     folder: Path
     spec: SamplingSpec
@@ -36,7 +38,7 @@ class _Group:
 
     seed: str
     stores: Sequence[SampleStore]
-    places: Mapping[str, NDArray[np.int64]]  # problem id -> new index by old index, -1 where absent
+    places: Places  # -1 where a sample is absent
 
 
 def merge(sources: Sequence[Path], target_root: Path) -> MergeResult:
@@ -69,6 +71,8 @@ def merge(sources: Sequence[Path], target_root: Path) -> MergeResult:
             _write(target, spec, stores, groups)
         else:
             _check_target(target, groups, distinct)
+            with SampleStore.open_folder(target) as there:
+                carry(there, _with_places(groups))
     return MergeResult(target, spec, distinct, len(problems), duplicates, created)
 
 
@@ -158,16 +162,22 @@ def _union(stores: Sequence[SampleStore], problem_id: str) -> NDArray[np.bool_]:
     return held
 
 
-def _moved(groups: Sequence[_Group]) -> Iterator[Sample]:
-    """Every sample under its new index, once."""
+def _moved(groups: Sequence[_Group]) -> Iterator[Record]:
+    """Every sample under its new index, once; one that keeps its index as it is, without a look at its text."""
     for group in groups:
         left = {problem_id: places.copy() for problem_id, places in group.places.items()}
         for store in group.stores:
-            for sample in store.samples():
-                place = int(left[sample.problem_id][sample.index])
-                if place >= 0:
-                    left[sample.problem_id][sample.index] = -1
-                    yield sample if place == sample.index else replace(sample, index=place)
+            for record in store.records(partial(_is_left, left)):
+                place = int(left[record.problem_id][record.sample_index])
+                left[record.problem_id][record.sample_index] = -1
+                if place == record.sample_index:
+                    yield record
+                else:
+                    yield sample_record(replace(read_sample(record.line), index=place))
+
+
+def _is_left(left: Mapping[str, NDArray[np.int64]], problem_id: str, index: int, _mark: int, _tag: int) -> bool:
+    return bool(left[problem_id][index] >= 0)
 
 
 def _write(target: Path, spec: SamplingSpec, stores: Sequence[SampleStore], groups: Sequence[_Group]) -> None:
@@ -181,7 +191,12 @@ def _write(target: Path, spec: SamplingSpec, stores: Sequence[SampleStore], grou
         shutil.rmtree(half, ignore_errors=True)  # of a merge that was killed: the lock says nobody is at it
         with SampleStore.create(half, spec) as merged:
             merged.copy_prompts(_prompts(stores))
-            merged.append_many(_moved(groups))
+            if len(groups) == 1:  # indices stay
+                for store in stores:
+                    merged.take(store)
+            else:
+                merged.append_records(_moved(groups))
+            carry(merged, _with_places(groups))
         half.rename(target)
         sync_folder(target.parent)
     except OSError as error:
@@ -190,6 +205,10 @@ def _write(target: Path, spec: SamplingSpec, stores: Sequence[SampleStore], grou
         shutil.rmtree(half, ignore_errors=True)
         lock.path.unlink(missing_ok=True)
         lock.release()
+
+
+def _with_places(groups: Sequence[_Group]) -> list[tuple[SampleStore, Places]]:
+    return [(store, group.places) for group in groups for store in group.stores]
 
 
 def _prompts(stores: Sequence[SampleStore]) -> Iterator[StoredPrompt]:
@@ -201,7 +220,7 @@ def _check_target(target: Path, groups: Sequence[_Group], distinct: int) -> None
     """Refuse a target that holds anything but the union."""
     with SampleStore.open_folder(target) as there:
         same = there.count() == distinct and all(
-            there.mark(sample.problem_id, sample.index) == sample_record(sample).mark for sample in _moved(groups)
+            there.mark(record.problem_id, record.sample_index) == record.mark for record in _moved(groups)
         )
     if not same:
         raise StoreError(

@@ -1,6 +1,6 @@
 """The store of samples: what was drawn, and what is still missing."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -130,8 +130,19 @@ class SampleStore:
         Raises:
             StoreError: as `append`; the samples before the last megabyte are stored.
         """
+        return self.append_records(sample_record(sample) for sample in samples)
+
+    def append_records(self, records: Iterable[Record]) -> int:
+        """`append_many` for lines as they are, such as those of another store.
+
+        Returns:
+            How many were new.
+
+        Raises:
+            StoreError: as `append_many`.
+        """
         total = 0
-        for chunk in _chunks(sample_record(sample) for sample in samples):
+        for chunk in _chunks(records):
             with self._log.mutex:
                 new: dict[tuple[str, int], Record] = {}
                 for record in chunk:
@@ -207,6 +218,31 @@ class SampleStore:
 
         return map(read_sample, self._log.read(wanted))
 
+    def take(self, other: "SampleStore") -> int:
+        """Store what another store holds and this one lacks: compressed files as they are, the rest line by line.
+
+        Returns:
+            How many samples were new.
+
+        Raises:
+            StoreError: as `append`; some may be stored then, and `take` again takes the rest.
+        """
+        with self._log.mutex:
+            before = self.count()
+            adopted = self._log.adopt(other._log)
+            self.append_records(
+                other._log.records(lambda one, index, _mark, _tag: not self.has(one, index), skip=adopted)
+            )
+            return self.count() - before
+
+    def records(self, wanted: Callable[[str, int, int, int], bool]) -> Iterator[Record]:
+        """The lines as they are whose (problem id, index, mark, tag) is wanted, in the order they were stored.
+
+        Raises:
+            StoreError: a file is damaged.
+        """
+        return self._log.records(wanted)
+
     def record_prompts(self, prompts: Iterable[Prompt], questions: Mapping[str, str] | None = None) -> None:
         """Keep what is sent for each problem, once; call it before sampling.
 
@@ -260,6 +296,14 @@ class SampleStore:
         self._log.refresh()
         self._prompts.refresh()
         self._digests = {prompt.problem_id: prompt.digest for prompt in self.prompts()}
+
+    def sync(self) -> None:
+        """Push what was stored to the disk; `close` does it too.
+
+        Raises:
+            StoreError: the disk failed.
+        """
+        self._log.sync()
 
     def close(self) -> None:
         """Push everything to the disk and let the next writer in.
