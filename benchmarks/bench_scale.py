@@ -102,7 +102,7 @@ def _band_row(point: Point) -> Row:
 
 def _unit(lines: dict[str, Line], bands: Sequence[Point]) -> Unit:
     return Unit(
-        merge=lines["merge"].each,
+        merge=max(lines["merge"].each, 0.0),  # next to nothing a sample: what is compressed is taken over as it is
         judge=lines["judge"].each,
         grade=GRADE,
         report=lines["report"].each,
