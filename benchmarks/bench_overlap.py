@@ -14,8 +14,8 @@ from pathlib import Path
 from hydra import compose, initialize_config_module
 
 from benchmarks import Row
-from kurve.commands.plan import Plan, make_plan
 from kurve.commands.resolvers import register_resolvers
+from kurve.commands.sampling_plan import Plan, make_plan
 from kurve.commands.stages import JudgeAlongside, draw, judge_stored, verdict_set
 from kurve.progress import Progress
 from kurve.samplers.vllm import VllmSampler

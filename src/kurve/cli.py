@@ -13,6 +13,7 @@ from kurve.errors import ConfigError, KurveError
 
 COMMANDS = {
     "study": "train, evaluate, compare and promote models as one study; what is finished is not done again",
+    "plan": "what an evaluation will cost in samples, tokens, GPU-hours and storage, before it is paid for",
     "evaluate": "sample a model, verify every sample, report pass@k for every k (the daily command)",
     "sample": "draw and store samples only",
     "verify": "judge stored samples, with this or another verifier; no model is needed",
@@ -29,7 +30,15 @@ COMMANDS = {
     "merge": "make one sample store of several shards or seeds",
     "list": "show what can be chosen (kurve list benchmark) and what is stored (kurve list samples)",
 }
-_FINGERPRINTS = ("samples", "match_entropy", "from_run", "guess_filter", "verdicts")  # settings that take them
+_FINGERPRINTS = (
+    "samples",
+    "match_entropy",
+    "from_run",
+    "guess_filter",
+    "verdicts",
+    "speed_from",
+    "lengths_from",
+)  # settings that take them
 _LIKE_A_NUMBER = re.compile(r"(?<![^,\[ ])(?:\d+e\d+|\d{6,})(?![^,\] ])")  # a whole item of a list
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -37,6 +46,7 @@ CLOSED_PIPE = 141
 
 _SAMPLED = {"model": "smollm2_135m_instruct", "benchmark": "arithmetic"}
 _EXAMPLES = {
+    "plan": _SAMPLED,
     "evaluate": _SAMPLED,
     "sample": _SAMPLED,
     "score": {"model": "smollm2_135m_instruct", "samples": "0123456789ab"},

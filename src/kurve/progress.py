@@ -132,6 +132,11 @@ class Progress:
         return self._tokens
 
     @property
+    def samples(self) -> int:
+        """Samples drawn since the start."""
+        return self._samples
+
+    @property
     def newest(self) -> float:
         """time.monotonic() of the newest sample."""
         return self._newest

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from omegaconf import OmegaConf
 
-from kurve.commands.plan import problem_seed
+from kurve.commands.sampling_plan import problem_seed
 from kurve.commands.sharding import shard_of, with_num_shards
 from kurve.errors import ConfigError
 from kurve.store import SampleStore, Shard

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import pytest
 from kurve.errors import SamplingError
 from kurve.samplers import PilotSampler, Sampler
 from kurve.samplers.openai import OpenAISampler
+from kurve.samplers.ray_data import RayDataSampler
 from kurve.samplers.replay import ReplaySampler
 from kurve.samplers.transformers import TransformersSampler
 from kurve.samplers.vllm import VllmSampler
@@ -144,7 +146,19 @@ def _wait_for(port: int, server: "subprocess.Popen[bytes]", log: Path) -> None:
     raise AssertionError("the server did not come up")
 
 
-ENGINES = ["replay", "transformers", "vllm", "openai"]
+@pytest.fixture(scope="module")
+def ray_data(tiny_model: Model) -> Run:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    drawn = decoding(max_tokens=MAX_TOKENS, stop=STOP)
+    engine = partial(TransformersSampler, device="cpu")
+    return _use(
+        lambda: RayDataSampler(
+            model=tiny_model, decoding=drawn, engine=engine, address=None, actors=2, gpus=0, cpus=0.5, queued=8
+        )
+    )
+
+
+ENGINES = ["replay", "transformers", "vllm", "openai", pytest.param("ray_data", marks=pytest.mark.slow)]
 
 
 @pytest.fixture(params=ENGINES)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from kurve.errors import ConfigError
-from kurve.samplers.checkpoints import check_model_files, is_local, local_digest
+from kurve.samplers.checkpoints import check_model_files, is_at_hand, is_local, local_digest
 from kurve.types import Model
 
 
@@ -51,3 +51,20 @@ def test_a_folder_without_a_config_is_refused(tmp_path: Path) -> None:
 def test_a_missing_adapter_is_refused(checkpoint: Path) -> None:
     with pytest.raises(ConfigError, match=r"model\.lora="):
         check_model_files(Model("m", str(checkpoint), lora=str(checkpoint / "adapter")))
+
+
+def test_a_model_is_at_hand_in_its_folder_or_in_the_hub_s_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert is_at_hand(Model("m", str(tmp_path)))
+    assert not is_at_hand(Model("m", str(tmp_path / "gone")))
+    assert not is_at_hand(Model("m", "org/model"))
+    snapshot = tmp_path / "models--org--model" / "snapshots" / "a1"
+    snapshot.mkdir(parents=True)
+    (snapshot / "tokenizer_config.json").write_text("{}")
+    (tmp_path / "models--org--model" / "refs").mkdir()
+    (tmp_path / "models--org--model" / "refs" / "main").write_text("a1")
+    assert is_at_hand(Model("m", "org/model"))
+    assert is_at_hand(Model("m", "org/model", revision="a1"))
+    assert not is_at_hand(Model("m", "org/model", revision="b2"))

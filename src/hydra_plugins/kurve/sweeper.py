@@ -34,7 +34,7 @@ class ResumableSweeper(BasicSweeper):
         Raises:
             KurveError: a job that cannot run (nothing was started), or jobs that did not finish.
         """
-        from kurve.commands.sweeping import Sweeping, run_sweep
+        from kurve.commands.sweeping import Sweeping, run_sweep, run_together
 
         assert self.config is not None
         assert self.launcher is not None
@@ -43,4 +43,5 @@ class ResumableSweeper(BasicSweeper):
         parsed = OverridesParser.create(config_loader=loader).parse_overrides([*self._parse_config(), *arguments])
         points = [point for batch in self.split_arguments(parsed, None) for point in batch]
         sweeping = Sweeping(self.config, loader, self.launcher, self.max_batch_size)
-        return run_sweep(sweeping, points, getattr(self.task_function, "command", ""))
+        command = getattr(self.task_function, "command", "")
+        return None if run_together(sweeping, points, command) else run_sweep(sweeping, points, command)

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kurve.commands.plan import Plan, problem_seed
+from kurve.commands.sampling_plan import Plan, problem_seed
 from kurve.commands.stages import draw_requests, judge, judge_stored
 from kurve.commands.stopping import prefixes
 from kurve.progress import Progress

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig
 
-from kurve.commands.plan import whole
+from kurve.commands.sampling_plan import whole
 from kurve.comparison import (
     Comparison,
     as_json,

@@ -19,8 +19,8 @@ from kurve.commands.made import tell
 from kurve.commands.matching import at_matched_temperature, keep
 from kurve.commands.measure import Evaluation, measure, publish, show, tracked
 from kurve.commands.models import with_name
-from kurve.commands.plan import MAX_SAMPLES, Plan, make_plan, whole
 from kurve.commands.sample import checked_sampler, open_store, stop_on_sigterm
+from kurve.commands.sampling_plan import MAX_SAMPLES, Plan, make_plan, whole
 from kurve.commands.stages import JudgeAlongside, draw, judge_stored, verdict_set
 from kurve.commands.stopping import stopping_rule
 from kurve.errors import ConfigError
@@ -41,7 +41,7 @@ def main(cfg: DictConfig) -> None:
     Raises:
         KurveError: a user's mistake or a failure, in words; what was sampled is stored.
     """
-    rule, settings, plan = _planned(cfg)
+    rule, settings, plan = planned(cfg)
     cfg = with_name(cfg, plan.model)
     verifier: Verifier = build(cfg.verifier, "verifier")
     tracker: Tracker = build(cfg.tracker, "tracker")
@@ -90,13 +90,13 @@ def check(cfg: DictConfig) -> None:
     Raises:
         KurveError: a user's mistake, in words.
     """
-    _, _, plan = _planned(cfg)
+    _, _, plan = planned(cfg)
     build(cfg.verifier, "verifier")
     build(cfg.tracker, "tracker")
     build(cfg.sampler, "sampler", model=plan.model, decoding=plan.decoding, log=None)
 
 
-def _planned(cfg: DictConfig) -> tuple[StoppingRule | None, ReportSettings, Plan]:
+def planned(cfg: DictConfig) -> tuple[StoppingRule | None, ReportSettings, Plan]:
     """When problems are stopped, what is measured, and what is drawn at most."""
     num_samples = whole(cfg.num_samples, "num_samples", least=1, most=MAX_SAMPLES)
     rule = stopping_rule(cfg)

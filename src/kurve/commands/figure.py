@@ -17,8 +17,8 @@ from kurve.commands.build import build
 from kurve.commands.compared import comparison_settings
 from kurve.commands.figure_kinds import Kind, Made, kind_of
 from kurve.commands.figure_sources import Asked
-from kurve.commands.plan import whole
 from kurve.commands.publishing import publish_files
+from kurve.commands.sampling_plan import whole
 from kurve.errors import ConfigError, DataError
 from kurve.figures.drawn import csv_bytes
 from kurve.figures.files import save, write_whole

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, ListConfig
 from kurve.benchmarks.imported import of_items
 from kurve.benchmarks.rows import Benchmark
 from kurve.commands.build import plain
-from kurve.commands.plan import MAX_TEMPERATURE, whole
+from kurve.commands.sampling_plan import MAX_TEMPERATURE, whole
 from kurve.commands.stages import check_references
 from kurve.errors import ConfigError, DataError
 from kurve.importers.detect import find_files, find_format

@@ -12,11 +12,11 @@ from rich.text import Text
 from kurve import matched_temperature
 from kurve.commands.models import build_model
 from kurve.commands.pilots import FOLDER, PilotDraws, refuse_unable, stored_entropies, tells_entropy
-from kurve.commands.plan import MAX_SAMPLES, Plan, checked, whole, with_local_revision
 from kurve.commands.provenance import digest, problems_digest
-from kurve.commands.stored import find_store, stored_config
+from kurve.commands.sampling_plan import MAX_SAMPLES, Plan, checked, whole, with_local_revision
+from kurve.commands.stored import find_evaluated, stored_config
 from kurve.entropy_matching import SearchSettings, match_entropy
-from kurve.errors import ConfigError, TrackingError
+from kurve.errors import ConfigError
 from kurve.matched_temperature import MatchedTemperature
 from kurve.metrics.token_entropy import TokenEntropies
 from kurve.store import SampleStore
@@ -24,7 +24,6 @@ from kurve.tracking import Tracker
 from kurve.types import Decoding, Prompt, SamplingSpec
 
 KEY = "match_entropy"  # of `sampling`; the other settings begin with it
-_KINDS = "expected the base's sample store (folder or fingerprint) or the id of its evaluation's run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def at_matched_temperature(
         return cfg, plan, None
     samples = whole(cfg.sampling[f"{KEY}_samples"], f"sampling.{KEY}_samples", least=1, most=MAX_SAMPLES)
     settings = _settings(cfg.sampling)
-    reference = _reference(_folder(cfg, str(given), tracker), plan)
+    reference = _reference(find_evaluated(cfg, f"sampling.{KEY}", str(given), tracker), plan)
     path = Path(cfg.paths.samples) / FOLDER / f"match-{_search_digest(reference, plan, settings, samples)}.json"
     found = matched_temperature.read(path)
     if found is None:
@@ -102,30 +101,6 @@ def _settings(node: DictConfig) -> SearchSettings:
             "as [0.1,2.0], and a difference of temperatures as 0.01"
         )
     return SearchSettings(*numbers)
-
-
-def _folder(cfg: DictConfig, reference: str, tracker: Tracker) -> Path:
-    """The store of the base's evaluation."""
-    try:
-        return find_store(cfg, reference)
-    except ConfigError as error:
-        if "fits" in str(error) or ("/" in reference and "/runs/" not in reference):
-            raise ConfigError(f"sampling.{KEY}: {error}; {_KINDS}") from error
-    run_id = reference.rstrip("/").rpartition("/runs/")[2]
-    try:
-        tags = tracker.tags(run_id)
-    except TrackingError as error:
-        raise ConfigError(
-            f"sampling.{KEY}={reference} is no sample store under {cfg.paths.samples}, and no run is known by that "
-            f"name ({error}); {_KINDS}"
-        ) from error
-    for place in (tags.get("kurve.store", ""), tags.get("kurve.fingerprint", "")):
-        if place and (Path(place).is_dir() or "/" not in place):
-            return find_store(cfg, place)
-    raise ConfigError(
-        f"sampling.{KEY}={reference} is a run whose samples are not on this machine (they are in "
-        f"{tags.get('kurve.store', 'no store')}); copy that folder here and name it: sampling.{KEY}=<folder>"
-    )
 
 
 def _reference(folder: Path, plan: Plan) -> _Reference:

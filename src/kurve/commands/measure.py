@@ -21,12 +21,12 @@ from kurve import matched_temperature
 from kurve.benchmarks.rows import Benchmark
 from kurve.commands import provenance
 from kurve.commands.headlines import headlines
-from kurve.commands.stages import tokens_per_second
 from kurve.commands.stopping import counted_lengths
 from kurve.errors import TrackingError
 from kurve.export import write_files
 from kurve.guess_filter import GuessFilter, with_filter
 from kurve.report import ReportSettings, build_report
+from kurve.speeds import draw_speed
 from kurve.store import SampleStore, VerdictStore
 from kurve.strata import with_strata
 from kurve.tracking import RunInfo, Tracker
@@ -155,8 +155,8 @@ def measure(evaluation: Evaluation, store: SampleStore, verdicts: VerdictStore) 
     if evaluation.guesses is not None:
         report = with_filter(report, evaluation.guesses, evaluation.left_out)
     scalars, notes = dict(report.scalars), list(report.notes)
-    if (speed := tokens_per_second(evaluation.folder)) is not None:
-        scalars["tokens_per_second"] = speed
+    if (speed := draw_speed(evaluation.folder)) is not None:
+        scalars["tokens_per_second"] = speed.tokens_per_second
     string_only = evaluation.benchmark.string_only
     scalars["num_string_only"] = len(string_only)
     if string_only:

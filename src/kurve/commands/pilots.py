@@ -17,7 +17,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from kurve.commands.build import build, target
-from kurve.commands.plan import Plan
+from kurve.commands.sampling_plan import Plan
 from kurve.commands.stages import draw
 from kurve.errors import ConfigError
 from kurve.metrics.token_entropy import TokenEntropies

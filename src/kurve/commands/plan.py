@@ -1,184 +1,185 @@
-"""Turn the config of `evaluate` and `sample` into a plan, refusing what cannot work before anything expensive."""
+"""`kurve plan`: what evaluations will cost, from what is known of their samples; draws nothing unless told to."""
 
 import dataclasses
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+import numpy as np
+from hydra.core.hydra_config import HydraConfig
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+from rich.console import Console
 
-from kurve.benchmarks.rows import Benchmark
-from kurve.commands.build import build, target
-from kurve.commands.models import build_model
+from kurve.commands.build import build
+from kurve.commands.evaluate import planned
+from kurve.commands.plan_show import alone, together
+from kurve.commands.plan_sources import prompt_tokens, rates, too_many_to_track
+from kurve.commands.sample import checked_sampler, open_store, stop_on_sigterm
+from kurve.commands.sampling_plan import Plan, whole
+from kurve.commands.stages import draw, verdict_set
 from kurve.errors import ConfigError
-from kurve.prompts import Template
-from kurve.samplers.checkpoints import local_digest
-from kurve.types import Decoding, Model, Prompt, SampleRequest, SamplingSpec
+from kurve.figures.files import write_whole
+from kurve.planning import Amount, Costs, Work, costs, half_width
+from kurve.planning import as_json as costs_json
+from kurve.progress import Progress
+from kurve.store import SampleStore, VerdictStore, fingerprint
+from kurve.tracking import Tracker
+from kurve.types import Outcome
+from kurve.verifiers import Verifier
 
-MAX_SAMPLES = 100_000  # a problem; the estimator is exact up to here
-MAX_TEMPERATURE = 100.0  # uniform for any vocabulary by then
-_SEED_BITS = 31
-_NOT_DECODING = ("adaptive", "match_entropy")  # beginnings of keys of `sampling`
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to draw: the problems, how they are asked, and everything that addresses the store."""
-
-    benchmark: Benchmark
-    prompts: tuple[Prompt, ...]  # one a problem, in the benchmark's order
-    template: Template
-    model: Model
-    decoding: Decoding
-    spec: SamplingSpec
-    num_samples: int
-    seed: int
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """Ids of the problems, in the benchmark's order."""
-        return tuple(problem.id for problem in self.benchmark.problems)
-
-    def requests(self, missing: Mapping[str, Sequence[int]]) -> Iterator[SampleRequest]:
-        """One request for each problem that lacks samples, in the benchmark's order."""
-        for prompt in self.prompts:
-            if indices := missing.get(prompt.problem_id):
-                yield SampleRequest(prompt, tuple(indices), problem_seed(self.seed, prompt.problem_id))
+FORMAT = 1  # of the numbers as JSON
 
 
-def make_plan(cfg: DictConfig) -> Plan:
-    """Build and check all parts of the config that decide which samples are drawn.
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Stored:
+    """What the evaluation's own store holds."""
+
+    samples: int = 0
+    missing: tuple[int, ...] = ()  # samples still to be drawn, of each problem
+    unjudged: int = 0  # stored samples without a verdict
+    solved: NDArray[np.float64] | None = None  # fraction of each judged problem
+
+
+def main(cfg: DictConfig) -> None:
+    """Show what one evaluation will cost.
 
     Raises:
-        ConfigError: a setting is wrong or contradicts another.
-        DataError: the benchmark's data is malformed.
+        KurveError: settings that cannot work, as `kurve evaluate` refuses them; with `measure`, a failing engine.
     """
-    seed = whole(cfg.seed, "seed", least=0)
-    decoding: Decoding = build(_of_decoding(cfg.sampling), "sampling")
-    decoding = dataclasses.replace(decoding, stop=tuple(decoding.stop))
-    _check_decoding(decoding)
-    template: Template = build(cfg.prompt, "prompt")
-    decoding = dataclasses.replace(decoding, stop=tuple(dict.fromkeys((*decoding.stop, *template.stop))))
-    num_samples = whole(cfg.num_samples, "num_samples", least=1, most=MAX_SAMPLES)
-    if decoding.temperature == 0 and num_samples > 1:
-        raise ConfigError(
-            f"sampling.temperature is 0 and num_samples is {num_samples}: greedy decoding draws the same sample "
-            "each time; set num_samples=1 or a temperature above 0"
+    output = _output(cfg)
+    if whole(cfg.measure, "measure", least=0):
+        _measure(cfg)
+    found = _costs(cfg, "")
+    Console(highlight=False).print(alone(found))
+    _write(output, [found])
+
+
+def main_of_all(jobs: Iterable[tuple[str, DictConfig]]) -> None:
+    """Show what several evaluations will cost, and all of them together.
+
+    Raises:
+        KurveError: as `main`, and for `measure`, which is for one evaluation at a time.
+    """
+    found: list[Costs] = []
+    output = None
+    for label, cfg in jobs:
+        output = _output(cfg)
+        if whole(cfg.measure, "measure", least=0):
+            raise ConfigError(f"measure={cfg.measure} draws for one evaluation at a time; leave -m out, or measure")
+        found.append(_costs(cfg, label))
+    Console(highlight=False).print(together(found))
+    _write(output, found)
+
+
+def _costs(cfg: DictConfig, label: str) -> Costs:
+    rule, _, plan = planned(cfg)
+    verifier: Verifier = build(cfg.verifier, "verifier")
+    tracker: Tracker = build(cfg.tracker, "tracker")
+    build(cfg.sampler, "sampler", model=plan.model, decoding=plan.decoding, log=None)
+    judged_by = verdict_set(verifier, plan.benchmark)
+    notes = []
+    if rule is not None:
+        notes.append("sampling.adaptive stops problems that have enough: all of this is at most")
+    if cfg.sampling.get("match_entropy") is not None:
+        notes.append(
+            "sampling.match_entropy draws pilots to find the temperature: they come on top; samples at it are not seen"
         )
-    model = with_local_revision(checked(build_model(cfg)))
-    benchmark: Benchmark = build(cfg.benchmark, "benchmark")
-    return Plan(
-        benchmark=benchmark,
-        prompts=tuple(template.render(problem) for problem in benchmark.problems),
-        template=template,
-        model=model,
-        decoding=decoding,
-        spec=_spec(model, benchmark, template, decoding, engine=_engine(cfg.sampler), seed=seed),
-        num_samples=num_samples,
-        seed=seed,
+    work = _work(cfg, plan, judged_by, label=label)
+    found = costs(work, rates(cfg, plan, tracker=tracker, verifier=verifier, judged_by=judged_by))
+    if too_many_to_track(tracker, found.stored_bytes.value):
+        notes.append("the samples are more than the tracker takes as one file: they stay in the store")
+        none = Amount(0.0, source="more than the tracker takes as one file")
+        found = dataclasses.replace(found, tracked_bytes=none)
+    return dataclasses.replace(found, work=dataclasses.replace(work, notes=tuple(notes)))
+
+
+def _work(cfg: DictConfig, plan: Plan, judged_by: str, *, label: str) -> Work:
+    stored = _stored(cfg, plan, judged_by)
+    lacking = [(prompt, count) for prompt, count in zip(plan.prompts, stored.missing, strict=True) if count]
+    once, each = prompt_tokens(plan.model, [prompt for prompt, _ in lacking], [count for _, count in lacking])
+    missing = sum(stored.missing)
+    seen = stored.solved is not None and len(stored.solved) > 1
+    source = "from the spread between problems, as judged so far" if seen else "at most, whatever the problems"
+    width = half_width(stored.solved, len(plan.ids))
+    return Work(
+        label=label or f"{plan.model.name} on {plan.benchmark.name}",
+        model=plan.model.name,
+        benchmark=plan.benchmark.name,
+        store=fingerprint(plan.spec),
+        problems=len(plan.ids),
+        num_samples=plan.num_samples,
+        stored=stored.samples,
+        missing=missing,
+        unjudged=missing + stored.unjudged,
+        max_tokens=plan.decoding.max_tokens,
+        prompt_tokens=once,
+        prompt_tokens_each=each,
+        half_width=Amount(width, source=source),
     )
 
 
-def checked(model: Model, key: str = "model") -> Model:
-    """The model, if its settings can be those of one; `key` is what it is called on the command line.
-
-    Raises:
-        ConfigError: an empty name or path, a context below 1, or an adapter that is not there.
-    """
-    if not model.name or not model.path:
-        raise ConfigError(f"{key}.name and {key}.path must not be empty; {key}.path=<hub id or folder>")
-    if model.context is not None:
-        whole(model.context, f"{key}.context", least=1)
-    adapter = Path(model.lora).expanduser()
-    if model.lora and not adapter.is_dir() and (adapter.is_absolute() or model.lora.startswith(".")):
-        raise ConfigError(f"{key}.lora={model.lora}: no such folder; give the folder of a LoRA adapter, or a hub id")
-    return model
-
-
-def problem_seed(seed: int, problem_id: str) -> int:
-    """Seed of a problem's sample 0: its other samples count up from it, in any store, engine and order."""
-    digest = hashlib.sha256(f"{seed}:{problem_id}".encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:8], "big") >> (64 - _SEED_BITS)
+def _stored(cfg: DictConfig, plan: Plan, judged_by: str) -> _Stored:
+    """What is there of the planned samples; nothing is written."""
+    folder = Path(cfg.paths.samples) / fingerprint(plan.spec)
+    if not (folder / "spec.json").is_file():
+        return _Stored(missing=(plan.num_samples,) * len(plan.ids))
+    with SampleStore.open(Path(cfg.paths.samples), plan.spec, read_only=True) as store:
+        absent = store.missing(plan.ids, plan.num_samples)
+        missing = tuple(len(absent.get(problem_id, ())) for problem_id in plan.ids)
+        verdicts = VerdictStore.open(store, judged_by, read_only=True)
+        unjudged = sum(map(len, verdicts.missing(plan.ids, plan.num_samples).values()))
+        outcomes = verdicts.counts(plan.ids, plan.num_samples)
+    solved = [count[Outcome.CORRECT] / count.total() for count in outcomes.values() if count.total()]
+    return _Stored(len(plan.ids) * plan.num_samples - sum(missing), missing, unjudged, np.array(solved))
 
 
-def with_local_revision(model: Model) -> Model:
-    """The model with the digest of its files as revision when it is a local folder, absolute paths included.
-
-    A checkpoint that is overwritten in place thus gets a store of its own.
-    """
-    if not Path(model.path).expanduser().is_dir():
-        return model
-    folder = Path(model.path).expanduser().absolute()
-    return dataclasses.replace(model, path=str(folder), revision=local_digest(folder))
-
-
-def _of_decoding(node: DictConfig) -> DictConfig:
-    """`sampling` without what says how many samples are drawn, and how their temperature is found."""
-    return OmegaConf.masked_copy(node, [key for key in map(str, node) if not key.startswith(_NOT_DECODING)])
-
-
-def _engine(node: DictConfig) -> str:
-    sampler = target(node, "sampler")
-    if not isinstance(getattr(sampler, "engine", None), str):
-        raise ConfigError(f"sampler._target_ {sampler!r} is no sampler: it names no engine; see docs/adding.md")
-    return str(sampler.engine)
+def _measure(cfg: DictConfig) -> None:
+    """Draw some of the missing samples, of as many problems as there are, and keep them: they tell length and speed."""
+    rule, _, plan = planned(cfg)
+    if cfg.sampling.get("match_entropy") is not None:
+        raise ConfigError("measure= needs a temperature; leave out sampling.match_entropy, or measure")
+    log = Path(HydraConfig.get().runtime.output_dir) / "engine.log"
+    with ExitStack() as stack:
+        stack.enter_context(stop_on_sigterm())
+        sampler = checked_sampler(cfg, plan, log=log)
+        store = stack.enter_context(open_store(cfg, plan, rule))
+        wanted = _spread_out(store.missing(plan.ids, plan.num_samples), cfg.measure)
+        if not wanted:
+            return
+        counts = {problem_id: len(indices) for problem_id, indices in wanted.items()}
+        with Progress(missing=counts, num_problems=len(wanted)) as progress:
+            draw(plan, store, sampler, wanted, progress=progress)
+            progress.stage("done")
 
 
-def _spec(
-    model: Model, benchmark: Benchmark, template: Template, decoding: Decoding, *, engine: str, seed: int
-) -> SamplingSpec:
-    return SamplingSpec(
-        model=model.path,
-        model_revision=model.revision,
-        lora=lora_address(model),
-        benchmark=benchmark.name,
-        benchmark_revision=benchmark.revision,
-        prompt=template.name,
-        prompt_digest=template.digest,
-        engine=engine,
-        seed=str(seed),
-        **{f.name: getattr(decoding, f.name) for f in dataclasses.fields(decoding)},
-    )
+def _spread_out(missing: dict[str, tuple[int, ...]], most: int) -> dict[str, tuple[int, ...]]:
+    """The first missing indices of each problem, as many of each as `most` samples in all allow."""
+    ids = list(missing)
+    if most < len(ids):
+        ids = [ids[place * len(ids) // most] for place in range(most)]
+    each, more = divmod(most, max(len(ids), 1))
+    return {one: missing[one][: each + (place < more)] for place, one in enumerate(ids)}
 
 
-def lora_address(model: Model) -> str:
-    """The model's adapter as a spec names it, with the digest of its files; empty without one."""
-    return model.lora and f"{model.lora}@{_adapter_digest(model.lora)}"
+def _output(cfg: DictConfig) -> Path | None:
+    if cfg.output is None:
+        return None
+    if not isinstance(cfg.output, str) or not cfg.output:
+        raise ConfigError(f"output is {cfg.output!r}; expected the path of a file, as output=plan.json")
+    output = Path(cfg.output).expanduser()
+    if output.is_dir() or not output.parent.is_dir():
+        why = "it is a folder" if output.is_dir() else "no such folder"
+        raise ConfigError(f"output={output} cannot be written: {why}")
+    return output
 
 
-def _adapter_digest(path: str) -> str:
-    folder = Path(path).expanduser()
-    return local_digest(folder) if folder.is_dir() else "hub"
-
-
-def _check_decoding(decoding: Decoding) -> None:
-    """Refuse settings that no engine can follow."""
-    ranges = {
-        "temperature": (decoding.temperature, 0.0, MAX_TEMPERATURE, f"from 0 to {MAX_TEMPERATURE:g}"),
-        "top_p": (decoding.top_p, 0.0, 1.0, "above 0, at most 1"),
-        "min_p": (decoding.min_p, 0.0, 1.0, "from 0 to 1"),
-    }
-    for key, (value, low, high, expected) in ranges.items():
-        if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-            raise ConfigError(f"sampling.{key} is {value!r}; it must be a number {expected}")
-    if decoding.top_p == 0:
-        raise ConfigError("sampling.top_p is 0, which leaves no token; use 1 to switch it off")
-    whole(decoding.top_k, "sampling.top_k", least=0)
-    whole(decoding.max_tokens, "sampling.max_tokens", least=1)
-    for stop in decoding.stop:
-        if not isinstance(stop, str) or not stop:
-            raise ConfigError(f"sampling.stop holds {stop!r}; it must be a list of non-empty strings")
-
-
-def whole(value: object, key: str, *, least: int, most: int | None = None) -> int:
-    """The value of a setting that must be a whole number.
-
-    Raises:
-        ConfigError: it is none, or out of range.
-    """
-    limit = f"from {least} to {most:,}" if most is not None else f"{least} or more"
-    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
-        shown = "null" if value is None else repr(value)
-        raise ConfigError(f"{key} is {shown}; it must be a whole number, {limit}")
-    return value
+def _write(output: Path | None, found: list[Costs]) -> None:
+    if output is None:
+        return
+    document = {"format": FORMAT, "evaluations": [costs_json(one) for one in found]}
+    try:
+        write_whole(output, json.dumps(document, indent=1, allow_nan=False).encode() + b"\n")
+    except OSError as error:
+        raise ConfigError(f"output={output} cannot be written: {error.strerror or error}; name another file") from error

@@ -12,7 +12,7 @@ from kurve.commands.build import build
 from kurve.commands.evaluate import check_num_problems, report_settings
 from kurve.commands.guessing import filtered_benchmark, questions_of
 from kurve.commands.measure import Evaluation, measure, publish, show, tracked
-from kurve.commands.plan import whole
+from kurve.commands.sampling_plan import whole
 from kurve.commands.stages import judge_stored, verdict_set
 from kurve.commands.stopping import is_adaptive, shortened_rule, stored_rule
 from kurve.commands.stored import find_store, given_verdicts, stored_benchmark, stored_config

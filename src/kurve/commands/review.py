@@ -11,11 +11,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from kurve.commands.build import build
-from kurve.commands.plan import whole
 from kurve.commands.review_publish import Reviewed, Sheet, publish
 from kurve.commands.review_show import show
 from kurve.commands.review_stores import Source, answers, known_samples, opened, rows_of, several
 from kurve.commands.sample import stop_on_sigterm
+from kurve.commands.sampling_plan import whole
 from kurve.errors import ConfigError, StoreError
 from kurve.metrics.judged import RULES
 from kurve.progress import Progress

@@ -21,7 +21,7 @@ from kurve.commands.made import tell
 from kurve.commands.matching import KEY, at_matched_temperature, keep
 from kurve.commands.models import with_name
 from kurve.commands.pilots import FOLDER as PILOTS
-from kurve.commands.plan import Plan, make_plan
+from kurve.commands.sampling_plan import Plan, make_plan
 from kurve.commands.sharding import KEYS, Drawn, draw_shard, lacking, shard_of, with_num_shards
 from kurve.commands.stages import draw
 from kurve.commands.stopping import record_design

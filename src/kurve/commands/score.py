@@ -12,9 +12,9 @@ from kurve.commands import provenance
 from kurve.commands.build import build
 from kurve.commands.made import tell
 from kurve.commands.models import build_model, with_name
-from kurve.commands.plan import MAX_SAMPLES, checked, lora_address, whole, with_local_revision
 from kurve.commands.publishing import publish_files
 from kurve.commands.sample import stop_on_sigterm
+from kurve.commands.sampling_plan import MAX_SAMPLES, checked, lora_address, whole, with_local_revision
 from kurve.commands.score_show import show
 from kurve.commands.score_sources import Source, base_place, find_sources, reference_source
 from kurve.commands.score_stores import (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from kurve.commands.plan import Plan, whole
+from kurve.commands.sampling_plan import Plan, whole
 from kurve.commands.stages import draw
 from kurve.errors import ConfigError
 from kurve.progress import Progress

@@ -1,23 +1,23 @@
 """The three stages of an evaluation over one store: draw what is missing, judge what is unjudged, measure."""
 
-import json
-import logging
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from kurve.benchmarks.answers import GOLD_VERSION
 from kurve.benchmarks.rows import Benchmark
-from kurve.commands.plan import Plan
 from kurve.commands.provenance import digest
+from kurve.commands.sampling_plan import Plan
 from kurve.errors import DataError, KurveError
 from kurve.progress import Progress
 from kurve.samplers import Sampler
+from kurve.speeds import record_draw, record_judging
 from kurve.store import SampleStore, VerdictStore
-from kurve.store.shards import DRAWS
 from kurve.types import Answer, Problem, Sample, SampleRequest, Verdict
 from kurve.verifiers import Verifier
 
@@ -25,7 +25,7 @@ JUDGE_BATCH = 512  # stored samples judged in one call
 WAITING_ROOM = 20_000  # samples held for the judge; more are read from the store afterwards
 _LINGER = 0.2  # seconds without a sample after which a batch is judged as it is
 _GATHER = 1.0  # seconds a batch gathers at most, so that the display follows
-_log = logging.getLogger(__name__)
+_LEAST_TIMED = 1000  # verdicts: the start of the verifier's processes weighs too much on fewer
 
 
 def draw(
@@ -69,7 +69,14 @@ def draw_requests(
     finally:
         _close(stream)
         if progress.tokens:
-            _record_draw(store.folder, plan.spec.engine, version, progress)
+            record_draw(
+                store.folder,
+                engine=plan.spec.engine,
+                version=version,
+                tokens=progress.tokens,
+                samples=progress.samples,
+                seconds=progress.sampling_seconds,
+            )
 
 
 def verdict_set(verifier: Verifier, benchmark: Benchmark) -> str:
@@ -82,37 +89,6 @@ def _close(stream: Iterator[Sample]) -> None:
     close = getattr(stream, "close", None)  # a generator has it; a plain iterator owns no engine
     if close is not None:
         close()
-
-
-def _record_draw(folder: Path, engine: str, version: str, progress: Progress) -> None:
-    record = {
-        "time": time.time(),
-        "engine": engine,
-        "engine_version": version,
-        "tokens": progress.tokens,
-        "seconds": progress.sampling_seconds,
-    }
-    try:
-        with (folder / DRAWS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-    except OSError as error:  # a full disk: the samples' own error matters, the speed of this draw does not
-        _log.warning("the speed of this draw is not recorded: %s", error)
-
-
-def tokens_per_second(folder: Path) -> float | None:
-    """Throughput over all draws into this store, engine starts left out; None if nothing was recorded."""
-    path = folder / DRAWS
-    if not path.is_file():
-        return None
-    tokens = seconds = 0.0
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:  # torn by a crash: that draw's speed is lost, no sample is
-            continue
-        tokens += record["tokens"]
-        seconds += record["seconds"]
-    return tokens / seconds if seconds else None
 
 
 class JudgeAlongside:
@@ -181,14 +157,26 @@ def judge_stored(
     Raises:
         DataError: such a problem has no reference answer to judge by.
     """
-    missing = {
-        problem_id: frozenset(indices) for problem_id, indices in verdicts.missing(problems, num_samples).items()
-    }
+    missing = verdicts.to_judge(problems, num_samples)
     check_references([problems[problem_id] for problem_id in missing])
     stored = store.samples(problem_ids=missing, num_samples=num_samples) if missing else iter(())
-    unjudged = (sample for sample in stored if sample.index in missing[sample.problem_id])
+    unjudged = (sample for sample in stored if _is_marked(missing[sample.problem_id], sample.index))
+    began, judged = time.monotonic(), 0
     for batch in _batches(unjudged):
         judge(batch, verifier, verdicts, problems, progress)
+        judged += len(batch)
+    if judged >= _LEAST_TIMED:
+        record_judging(
+            store.folder,
+            verifier=verdicts.verifier,
+            verdicts=judged,
+            seconds=time.monotonic() - began,
+            workers=getattr(verifier, "workers", 1),  # one that has none judges in this process
+        )
+
+
+def _is_marked(mask: NDArray[np.bool_], index: int) -> bool:
+    return index < len(mask) and bool(mask[index])
 
 
 def check_references(problems: Sequence[Problem]) -> None:

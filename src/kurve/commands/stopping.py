@@ -11,7 +11,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from kurve.commands.build import plain
-from kurve.commands.plan import MAX_SAMPLES, whole
+from kurve.commands.sampling_plan import MAX_SAMPLES, whole
 from kurve.errors import ConfigError, DataError, StoreError
 from kurve.figures.files import write_whole
 from kurve.metrics.adaptive import Prefix, counted_prefix, default_successes, unbiased_tally

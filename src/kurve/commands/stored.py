@@ -10,13 +10,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from kurve.benchmarks.rows import Benchmark
 from kurve.commands.build import build
-from kurve.errors import ConfigError, DataError
+from kurve.errors import ConfigError, DataError, TrackingError
 from kurve.store import SampleStore
+from kurve.tracking import Tracker
 from kurve.types import Problem
 
 EVALUATION = "evaluation.yaml"  # in the store's folder: the config it was last drawn with
 PROBLEMS = "problems.jsonl"  # in the folder of an imported store
 IMPORTED = "kurve.benchmarks.imported.load"
+_KINDS = "expected the sample store (folder or fingerprint) or the id of its evaluation's run"
 
 
 def find_store(cfg: DictConfig, reference: str) -> Path:
@@ -37,6 +39,40 @@ def find_store(cfg: DictConfig, reference: str) -> Path:
     raise ConfigError(
         f"samples={reference} is neither the folder of a sample store nor a fingerprint under {root}; "
         "kurve list samples shows what is stored"
+    )
+
+
+def find_evaluated(cfg: DictConfig, key: str, reference: str, tracker: Tracker) -> Path:
+    """The folder of the samples of an evaluation that is named as `find_store` names it, or by its run.
+
+    Args:
+        cfg: the config of the command, with `paths`.
+        key: of the setting, for messages.
+        reference: as it was given.
+        tracker: where a run is looked up.
+
+    Raises:
+        ConfigError: there is no such store or run, or its samples are elsewhere.
+    """
+    try:
+        return find_store(cfg, reference)
+    except ConfigError as error:
+        if "fits" in str(error) or ("/" in reference and "/runs/" not in reference):
+            raise ConfigError(f"{key}: {error}; {_KINDS}") from error
+    run_id = reference.rstrip("/").rpartition("/runs/")[2]
+    try:
+        tags = tracker.tags(run_id)
+    except TrackingError as error:
+        raise ConfigError(
+            f"{key}={reference} is no sample store under {cfg.paths.samples}, and no run is known by that "
+            f"name ({error}); {_KINDS}"
+        ) from error
+    for place in (tags.get("kurve.store", ""), tags.get("kurve.fingerprint", "")):
+        if place and (Path(place).is_dir() or "/" not in place):
+            return find_store(cfg, place)
+    raise ConfigError(
+        f"{key}={reference} is a run whose samples are not on this machine (they are in "
+        f"{tags.get('kurve.store', 'no store')}); copy that folder here and name it: {key}=<folder>"
     )
 
 

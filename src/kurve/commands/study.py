@@ -17,8 +17,8 @@ from rich.text import Text
 from kurve import study
 from kurve.commands.build import build, opened, plain
 from kurve.commands.compared import comparison_settings
-from kurve.commands.plan import whole
 from kurve.commands.sample import stop_on_sigterm
+from kurve.commands.sampling_plan import whole
 from kurve.commands.study_promote import Promoted, promote_all, refusal, show_promotions
 from kurve.commands.study_promotions import read_promotions
 from kurve.commands.study_result import StagesCompared, compare_stages, publish_comparison

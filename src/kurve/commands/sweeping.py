@@ -82,6 +82,18 @@ def run_sweep(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str)
     return records
 
 
+def run_together(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str) -> bool:
+    """Hand all jobs to a command that looks at them together and starts none: one with a `main_of_all`.
+
+    Returns:
+        Whether the command is such a one.
+    """
+    entry = getattr(import_module(f"kurve.commands.{command}"), "main_of_all", None)
+    if entry is not None:
+        entry(_each(sweeping, points))
+    return entry is not None
+
+
 def sweep_name(config: DictConfig, command: str, jobs: Sequence[Job]) -> str:
     """The name that was given, or one of the command and the jobs, so that the same command line finds its sweep."""
     if config.sweep_name is not None:
@@ -137,6 +149,14 @@ def _checked(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str) 
         )
     _refuse_twins(jobs)
     return jobs
+
+
+def _each(sweeping: Sweeping, points: Sequence[Sequence[str]]) -> Iterator[tuple[str, DictConfig]]:
+    """What is special about each job, and its config, which is Hydra's current one until the next is asked for."""
+    for point, named in zip(points, differing(points), strict=True):
+        cfg = sweeping.loader.load_sweep_config(sweeping.config, list(point))
+        with _as_current(cfg):
+            yield shlex.join(named), _without_hydra(cfg)
 
 
 def _refuse_twins(jobs: Sequence[Job]) -> None:

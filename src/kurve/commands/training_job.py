@@ -10,7 +10,7 @@ from kurve.algorithms import Job, Log
 from kurve.benchmarks.rows import Benchmark
 from kurve.commands.build import build, plain
 from kurve.commands.overlap import load_benchmark
-from kurve.commands.plan import whole
+from kurve.commands.sampling_plan import whole
 from kurve.commands.training_plan import TrainingPlan
 from kurve.types import Decoding
 from kurve.verifiers import Verifier

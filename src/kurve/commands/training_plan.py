@@ -17,7 +17,7 @@ from kurve.commands import provenance
 from kurve.commands.build import build, plain
 from kurve.commands.models import build_model
 from kurve.commands.overlap import Asked
-from kurve.commands.plan import checked, whole, with_local_revision
+from kurve.commands.sampling_plan import checked, whole, with_local_revision
 from kurve.commands.stored import find_store
 from kurve.demonstrations import Demonstrations
 from kurve.errors import ConfigError

@@ -57,6 +57,18 @@ def is_local(path: str) -> bool:
     return Path(path).expanduser().is_dir() or path.startswith((".", "~", os.sep)) or not _HUB_ID.fullmatch(path)
 
 
+def is_at_hand(model: Model) -> bool:
+    """Whether the model's tokenizer is on this machine, as far as shows without loading it."""
+    if is_local(model.path):
+        return Path(model.path).expanduser().is_dir()
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return False
+    found = try_to_load_from_cache(model.path, "tokenizer_config.json", revision=model.revision or None)
+    return isinstance(found, str)
+
+
 def check_model_files(model: Model) -> None:
     """Refuse a local folder that is not there or is not a checkpoint, and an adapter that is not one.
 

@@ -99,17 +99,22 @@ class BesideSamples:
 
         return self._log.read(wanted)
 
-    def _open_indices(
+    def _open_masks(
         self, problem_ids: Collection[str], num_samples: int, is_open: Callable[[NDArray[np.uint8]], NDArray[np.bool_]]
-    ) -> dict[str, tuple[int, ...]]:
-        """The stored samples below `num_samples` whose tag is open, by problem; problems without any are left out."""
-        wanted = {}
+    ) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+        """By problem, which stored samples below `num_samples` have an open tag; problems without any are left out."""
         for problem_id in problem_ids:
             stored, tags = self._current(problem_id, num_samples)
             open_ = stored & is_open(tags)
             if open_.any():
-                wanted[problem_id] = tuple(np.flatnonzero(open_).tolist())
-        return wanted
+                yield problem_id, open_
+
+    def _open_indices(
+        self, problem_ids: Collection[str], num_samples: int, is_open: Callable[[NDArray[np.uint8]], NDArray[np.bool_]]
+    ) -> dict[str, tuple[int, ...]]:
+        """The indices that `_open_masks` marks."""
+        masks = self._open_masks(problem_ids, num_samples, is_open)
+        return {problem_id: tuple(np.flatnonzero(open_).tolist()) for problem_id, open_ in masks}
 
     def _mark(self, problem_id: str, index: int, *, purpose: str) -> int:
         """The mark of a stored sample; `purpose` says what for, as in 'to judge'."""

@@ -61,7 +61,8 @@ class MathVerifier:
         self.fingerprint = _fingerprint(settings)
         self._second = second
         self._cache = VerdictCache(cache, self.fingerprint) if cache else None
-        self._pool = WorkerPool(workers=workers or len(os.sched_getaffinity(0)), budget=budget, memory_gb=memory_gb)
+        self.workers = workers or len(os.sched_getaffinity(0))
+        self._pool = WorkerPool(workers=self.workers, budget=budget, memory_gb=memory_gb)
         self._known: dict[bytes, Result] = {}
         self._opinions: dict[tuple[Answer, str], Outcome] = {}
         self._lock = threading.Lock()
