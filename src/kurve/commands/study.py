@@ -17,6 +17,7 @@ from rich.text import Text
 from kurve import study
 from kurve.commands.build import build, opened, plain
 from kurve.commands.compared import comparison_settings
+from kurve.commands.made import tell
 from kurve.commands.plan import whole
 from kurve.commands.sample import stop_on_sigterm
 from kurve.commands.study_promote import Promoted, promote_all, refusal, show_promotions
@@ -64,6 +65,7 @@ def main(cfg: DictConfig) -> None:
         versions = publish_comparison(cfg, name, folder, stages, finished, compared, tracker)
         promoted, wrong = promote_all(cfg, folder, promotions, stages, finished=finished, versions=versions)
     _show(folder, stages, finished, compared, tracker, promoted=promoted)
+    tell("study", folder, paths={}, name=name, run_id=tracker.run_id, run_url=tracker.url)
     if wrong:
         raise StudyError("\n".join([*wrong, f"Go on: {_again()}"]))
     if refused := refusal(promotions, promoted):

@@ -1,4 +1,4 @@
-"""`kurve sweep`: how the jobs of a sweep fare, and the end of those whose process is gone."""
+"""`kurve sweep`: how the jobs of a sweep fare, what they measured, and the end of those whose process is gone."""
 
 import difflib
 from collections.abc import Sequence
@@ -20,22 +20,30 @@ from kurve.errors import ConfigError
 from kurve.sweep import JobStatus, Sweep
 from kurve.tracking import NullTracker, Tracker
 
-ACTIONS = ("status", "reconcile")
+ACTIONS = ("status", "reconcile", "report")
 
 
 def main(cfg: DictConfig) -> None:
     """Show one sweep, or list all; `reconcile` first closes the jobs that nobody runs any more.
 
+    `report` says what one of them measured, see `sweep_report`.
+
     Raises:
-        ConfigError: there is no such action or sweep.
+        ConfigError: there is no such action or sweep, or nothing to report.
+        DataError: what a sweep measured cannot be reported together.
         SweepError: a record is damaged.
         TrackingError: a tracker cannot be reached.
     """
     if cfg.action not in ACTIONS:
-        raise ConfigError(f"kurve sweep takes {' or '.join(ACTIONS)} and the name of a sweep, got {cfg.action!r}")
+        raise ConfigError(
+            f"kurve sweep takes {', '.join(ACTIONS[:-1])} or {ACTIONS[-1]} and the name of a sweep, got {cfg.action!r}"
+        )
     root = Path(cfg.paths.out) / FOLDER
     console = Console(highlight=False)
     sweeps = _named(root, cfg.sweep_name)
+    if cfg.action == "report":
+        _report(cfg, sweeps, root)
+        return
     if cfg.action == "reconcile":
         for one in sweeps:
             _close(cfg, one, one.folder(root), console)
@@ -50,6 +58,17 @@ def main(cfg: DictConfig) -> None:
         console.print(
             Text(f"there are no sweeps in {root}; kurve evaluate -m seed=0,1,2 ... makes one"), soft_wrap=True
         )
+
+
+def _report(cfg: DictConfig, sweeps: Sequence[Sweep], root: Path) -> None:
+    from kurve.commands.sweep_report import report_sweep  # matplotlib takes a second that status has no use for
+
+    if len(sweeps) != 1:
+        known = ", ".join(one.name for one in sweeps) or "none"
+        raise ConfigError(f"kurve sweep report needs the name of one sweep; there are {known}")
+    [only] = sweeps
+    folder = only.folder(root)
+    report_sweep(cfg, only, folder, _tracker(cfg, folder / only.jobs[0].key))
 
 
 def _named(root: Path, name: object) -> list[Sweep]:

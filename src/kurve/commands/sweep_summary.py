@@ -5,7 +5,7 @@ import io
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +15,7 @@ from kurve.commands import provenance
 from kurve.commands.build import build
 from kurve.commands.sweep_show import differing, numbers, shared_pass_keys
 from kurve.sweep import Job, JobRecord, JobStatus
-from kurve.tracking import RunInfo, TimedPoint, Tracker, now_ms
+from kurve.tracking import NullTracker, RunInfo, TimedPoint, Tracker, now_ms
 
 FOLDER = "sweep"  # of the run's files
 SWEEP_KIND = "sweep"
@@ -73,20 +73,41 @@ def summary(name: str, command: str, folder: Path, jobs: Sequence[Job], records:
     return Summary(name, command, jobs, records, [numbers(folder / job.key) for job in jobs])
 
 
-def track(cfg: DictConfig, found: Summary) -> str:
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """What is logged beside the summary, also to one that is finished."""
+
+    files: Sequence[Path] = ()
+    folder: str = FOLDER
+    points: Sequence[TimedPoint] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def tracker_of(cfg: DictConfig) -> Tracker:
+    """The tracker of the config; one that keeps nothing if it has none."""
+    tracker: Tracker = NullTracker() if cfg.get("tracker") is None else build(cfg.tracker, "tracker")
+    return tracker
+
+
+def track(tracker: Tracker, found: Summary, extra: Extra | None = None) -> str:
     """Log the summary to a run of its own, which is FINISHED when all jobs are; its address, empty without a tracker.
 
     Raises:
         TrackingError: the tracker cannot be reached; the jobs have their own runs, and the same command sends it.
     """
-    if cfg.get("tracker") is None:
-        return ""
-    tracker: Tracker = build(cfg.tracker, "tracker")
     tracker.check()
-    if tracker.start(_run_info(found)):
+    new = tracker.start(_run_info(found))
+    if new:
         with TemporaryDirectory(prefix="kurve-") as folder:
             tracker.log_files(_write(found, Path(folder)), FOLDER)
         tracker.log_points(_points(found))
+    elif extra is not None:
+        tracker.attach(tracker.run_id)
+    if extra is not None:
+        tracker.log_files(extra.files, extra.folder)
+        tracker.log_points(extra.points)
+        tracker.log_tags(extra.tags)
+    if new:
         done = all(record.status is JobStatus.FINISHED for record in found.records)
         tracker.finish("FINISHED" if done else "FAILED")
     return tracker.url

@@ -21,7 +21,7 @@ from kurve.commands import provenance
 from kurve.commands.build import plain
 from kurve.commands.job import CONTROLLER, identity
 from kurve.commands.sweep_show import differing, jobs_table, tail_of
-from kurve.commands.sweep_summary import summary, track
+from kurve.commands.sweep_summary import summary, track, tracker_of
 from kurve.commands.sweep_watch import watched
 from kurve.commands.training_plan import label
 from kurve.errors import ConfigError, KurveError, SweepError
@@ -69,7 +69,7 @@ def run_sweep(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str)
         crash = _run(sweeping, name, folder, jobs)
         records = sweep.states(folder, jobs)
     _show(name, folder, jobs, records)
-    if url := track(sweeping.config, summary(name, command, folder, jobs, records)):
+    if url := track(tracker_of(sweeping.config), summary(name, command, folder, jobs, records)):
         Console(highlight=False).print(Text(f"run      {url}"), soft_wrap=True)
     if any(record.status is not JobStatus.FINISHED for record in records):
         raise SweepError(_in_words(name, jobs, records, crash))
