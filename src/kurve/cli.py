@@ -170,9 +170,11 @@ def _run_hydra(command: str, arguments: Sequence[str]) -> int:
 
     job = Job(command)
     plugins = Plugins.instance()  # which runs the modules of plugins anew, so it comes before the import
+    from hydra_plugins.kurve.optuna_sweeper import OptunaSweeper
     from hydra_plugins.kurve.sweeper import ResumableSweeper
 
-    plugins.register(ResumableSweeper)  # Hydra does not find the plugins of every editable installation
+    for sweeper in (ResumableSweeper, OptunaSweeper):
+        plugins.register(sweeper)  # Hydra does not find the plugins of every editable installation
     asked_for_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
     given = _with_choices_for_help(command, arguments)

@@ -123,12 +123,25 @@ def _check_composes(cfg: DictConfig, name: str, stages: list[Stage]) -> None:
         ConfigError: the stage, and what Hydra says.
     """
     for stage in stages:
-        words = _overrides(cfg, name, stage, dict.fromkeys(stage.needs, _PLACEHOLDER))
-        try:
-            compose(stage.command, overrides=[opened(word) if stage.command == "train" else word for word in words])
-        except (HydraException, OmegaConfBaseException) as error:
-            text = str(error).strip().splitlines()[0]
-            raise ConfigError(f"stages.{stage.name}: kurve {stage.command} cannot be composed: {text}") from error
+        _composed(cfg, name, stage)
+
+
+def composed_stages(cfg: DictConfig) -> list[tuple[Stage, DictConfig]]:
+    """The stages of the config in order, each with its own config; what earlier ones make is unknown in it.
+
+    Raises:
+        ConfigError: a stage that cannot be run.
+    """
+    return [(stage, _composed(cfg, "check", stage)) for stage in _stages(cfg)]
+
+
+def _composed(cfg: DictConfig, name: str, stage: Stage) -> DictConfig:
+    words = _overrides(cfg, name, stage, dict.fromkeys(stage.needs, _PLACEHOLDER))
+    try:
+        return compose(stage.command, overrides=[opened(word) if stage.command == "train" else word for word in words])
+    except (HydraException, OmegaConfBaseException) as error:
+        text = str(error).strip().splitlines()[0]
+        raise ConfigError(f"stages.{stage.name}: kurve {stage.command} cannot be composed: {text}") from error
 
 
 class _Anything(dict[str, str]):

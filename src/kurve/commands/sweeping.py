@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -61,14 +61,15 @@ def run_sweep(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str)
         ConfigError: a job that cannot run, or two that are the same; nothing was started.
         SweepError: jobs did not finish; the same command tries those again.
     """
-    jobs = _checked(sweeping, points, command)
+    jobs = checked(sweeping, points, command)
+    _refuse_twins(jobs)
     name = sweep_name(sweeping.config, command, jobs)
     folder = Path(sweeping.config.paths.out) / FOLDER / name
     with sweep.locked(folder):
         sweep.write(folder, sweep.joined(sweep.read(folder), Sweep(name, command, tuple(jobs))))
-        crash = _run(sweeping, name, folder, jobs)
+        crash = run_jobs(sweeping, name, folder, jobs)
         records = sweep.states(folder, jobs)
-    _show(name, folder, jobs, records)
+    show_jobs(name, folder, jobs, records)
     if url := track(tracker_of(sweeping.config), summary(name, command, folder, jobs, records)):
         Console(highlight=False).print(Text(f"run      {url}"), soft_wrap=True)
     if any(record.status is not JobStatus.FINISHED for record in records):
@@ -93,11 +94,23 @@ def job_key(command: str, cfg: DictConfig) -> str:
     return provenance.digest(command, settings)[:12]
 
 
-def _checked(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str) -> list[Job]:
+def checked(
+    sweeping: Sweeping,
+    points: Sequence[Sequence[str]],
+    command: str,
+    *,
+    also: Callable[[DictConfig], None] | None = None,
+) -> list[Job]:
     """A job for each point, all of which could start.
 
+    Args:
+        sweeping: config, loader and launcher.
+        points: the overrides of each job.
+        command: which all of them run.
+        also: what else is to be checked of each job's config.
+
     Raises:
-        ConfigError: one cannot, or two are the same.
+        ConfigError: one cannot.
     """
     check = getattr(import_module(f"kurve.commands.{command}"), "check", None)
     jobs: list[Job] = []
@@ -110,6 +123,8 @@ def _checked(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str) 
                 jobs.append(Job(job_key(command, task), tuple(point)))
                 if check is not None:
                     check(task)
+                if also is not None:
+                    also(task)
         except (KurveError, OmegaConfBaseException) as error:
             refused.append(f"{shlex.join(named)}: {error}")
     if refused:
@@ -119,7 +134,6 @@ def _checked(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str) 
             + "\n".join(refused[:_SHOWN])
             + more
         )
-    _refuse_twins(jobs)
     return jobs
 
 
@@ -153,13 +167,24 @@ def _without_hydra(cfg: DictConfig) -> DictConfig:
     return task
 
 
-def _run(sweeping: Sweeping, name: str, folder: Path, jobs: Sequence[Job]) -> BaseException | None:
+def run_jobs(
+    sweeping: Sweeping, name: str, folder: Path, jobs: Sequence[Job], *, shared: Sequence[str] = ()
+) -> BaseException | None:
     """Start what is to be done; a launcher that crashes under its jobs is started again for those it took along.
+
+    Args:
+        sweeping: config, loader and launcher.
+        name: of the sweep.
+        folder: of the sweep.
+        jobs: all that are asked for.
+        shared: overrides that need not be shown, since jobs at other times have them too.
 
     Returns:
         What the launcher's last crash was; None if it did not crash.
     """
-    labels = [shlex.join(named) for named in differing([job.overrides for job in jobs])]
+    known = set(shared)
+    named = differing([job.overrides for job in jobs])
+    labels = [shlex.join(word for word in words if word not in known) for words in named]
     records = _closed(folder, jobs)
     before = [record.attempt for record in records]
     crash: BaseException | None = None
@@ -172,8 +197,8 @@ def _run(sweeping: Sweeping, name: str, folder: Path, jobs: Sequence[Job]) -> Ba
         if not todo:
             return crash
         sys.stderr.write(_announced(name, len(jobs), len(todo)))
-        known = sum(record.status is JobStatus.FINISHED for record in records)
-        with watched(folder, todo, known=known, total=len(jobs)):
+        finished = sum(record.status is JobStatus.FINISHED for record in records)
+        with watched(folder, todo, known=finished, total=len(jobs)):
             crash = _launch(sweeping, name, folder, [job for job, _ in todo])
         earlier, records = records, _closed(folder, jobs)
         if crash is None or [one.attempt for one in records] == [one.attempt for one in earlier]:  # none was started
@@ -203,7 +228,8 @@ def _launch(sweeping: Sweeping, name: str, folder: Path, jobs: Sequence[Job]) ->
     config = sweeping.config
     with open_dict(config):
         config.hydra.sweep.dir = str(folder)
-        config.hydra.overrides.hydra.extend(_of_all(config, name, folder))
+        known = set(config.hydra.overrides.hydra)  # a launcher may be started more than once
+        config.hydra.overrides.hydra.extend([word for word in _of_all(config, name, folder) if word not in known])
     size = sweeping.batch or len(jobs)
     for start in range(0, len(jobs), size):
         batch = [[*job.overrides, *_of_job(job)] for job in jobs[start : start + size]]
@@ -234,7 +260,8 @@ def _variable(name: str, value: str) -> str:
     return f"++hydra.job.env_set.{name}={quoted(value)}"
 
 
-def _show(name: str, folder: Path, jobs: Sequence[Job], records: Sequence[JobRecord]) -> None:
+def show_jobs(name: str, folder: Path, jobs: Sequence[Job], records: Sequence[JobRecord]) -> None:
+    """Print a table of the jobs, and where they are."""
     console = Console(highlight=False)
     console.print(jobs_table(name, jobs, records, folder))
     console.print(Text(f"sweep    {folder}"), soft_wrap=True)
