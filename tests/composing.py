@@ -11,7 +11,7 @@ from typing import NamedTuple
 from hydra import compose, initialize_config_module
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -63,6 +63,8 @@ def _values(words: list[str]) -> dict[str, list[str]]:
 def _alternatives(override: Override) -> list[str]:
     if not override.is_sweep_override():
         return [str(override.input_line)]
+    if isinstance(value := override.value(), IntervalSweep):  # of a search: its ends
+        return [f"{override.get_key_element()}={end}" for end in (value.start, value.end)]
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 

@@ -25,7 +25,7 @@ OF_TRAINING = ("algorithm", "data", "experiment", "scorer", "sweep", "training")
 NOT_OF_TRAINING = ("experiment", "report", "sampler", "sampling", "scorer", "sweep")
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 EXPERIMENTS = [option for group, option in OPTIONS if group == "experiment"]
-SWEEPS = [option for group, option in OPTIONS if group == "sweep" and option != "seeds"]
+SWEEPS = [option for group, option in OPTIONS if group == "sweep" and option not in ("seeds", "countdown_search")]
 PARTS = ("model", "teacher", "benchmark", "prompt", "sampler", "verifier", "tracker", "report", "algorithm", "data")
 # Settings of Yue et al. 2025 (arXiv:2504.13837v2), section 2.3 and appendix A.
 DRAWN = {"gsm8k": 128, "math500": 128, "minerva": 128, "olympiad": 128, "aime24": 1024, "amc23": 1024}
