@@ -13,7 +13,7 @@ from rich.text import Text
 
 from kurve import sweep
 from kurve.commands.search_objectives import Objective, Value
-from kurve.commands.sweep_summary import Extra, summary, track, tracker_of
+from kurve.commands.sweep_summary import Extra, show_run, summary, track, tracker_of
 from kurve.errors import DataError, SweepError
 from kurve.figures.files import save, write_whole
 from kurve.figures.pareto import Point, pareto_figure
@@ -70,8 +70,9 @@ def publish(
             console.print(Text(f"figure   {file}"), soft_wrap=True)
     found = summary(one.name, one.command, folder, one.jobs, sweep.states(folder, one.jobs))
     extra = Extra(files, FOLDER, _points(trials, objectives), _tags(trials, standing))
-    if url := track(tracker_of(cfg), found, extra):
-        console.print(Text(f"run      {url}"), soft_wrap=True)
+    tracker = tracker_of(cfg)
+    track(tracker, found, extra)
+    show_run(tracker)
 
 
 def standing_of(trials: Sequence[Trial], objectives: Sequence[Objective], *, confidence: float) -> dict[int, Standing]:

@@ -15,8 +15,10 @@ from kurve import sweep
 from kurve.commands import provenance
 from kurve.commands.build import build
 from kurve.commands.sweep_show import jobs_table
+from kurve.commands.sweep_summary import SWEEP_KIND
 from kurve.commands.sweeping import FOLDER
 from kurve.errors import ConfigError
+from kurve.store.lock import holder
 from kurve.sweep import JobStatus, Sweep
 from kurve.tracking import NullTracker, Tracker
 
@@ -47,6 +49,7 @@ def main(cfg: DictConfig) -> None:
     if cfg.action == "reconcile":
         for one in sweeps:
             _close(cfg, one, one.folder(root), console)
+            _close_own_run(cfg, one, one.folder(root), console)
     if len(sweeps) == 1:
         [only] = sweeps
         folder = only.folder(root)
@@ -103,6 +106,17 @@ def _close(cfg: DictConfig, one: Sweep, folder: Path, console: Console) -> None:
             tracker.attach(run_id)
             tracker.finish("KILLED", record.ended)
             console.print(Text(f"{one.name}: the run {run_id} of {job.key} was open: KILLED"), soft_wrap=True)
+
+
+def _close_own_run(cfg: DictConfig, one: Sweep, folder: Path, console: Console) -> None:
+    """Close the sweep's own run where it was opened before its jobs and the process that started them is gone."""
+    if not one.jobs or holder(folder / sweep.LOCK):
+        return
+    tracker = _tracker(cfg, folder / one.jobs[0].key)
+    for run_id in tracker.find_running({"kurve.kind": SWEEP_KIND, "kurve.sweep": one.name}):
+        tracker.attach(run_id)
+        tracker.finish("KILLED")
+        console.print(Text(f"{one.name}: the sweep's own run {run_id} was open: KILLED"), soft_wrap=True)
 
 
 def _tracker(cfg: DictConfig, folder: Path) -> Tracker:

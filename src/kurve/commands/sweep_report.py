@@ -13,7 +13,7 @@ from kurve.commands.references import find, listed
 from kurve.commands.sweep_measured import COMMANDS, Evaluated, evaluated, given_settings, seed_words, settings_but
 from kurve.commands.sweep_report_show import report_table, words
 from kurve.commands.sweep_show import differing
-from kurve.commands.sweep_summary import Extra, summary, track
+from kurve.commands.sweep_summary import Extra, show_run, summary, track
 from kurve.errors import ConfigError, DataError, KurveError
 from kurve.seed_files import numbers_of, write_seed_reports
 from kurve.seed_report import Configuration, SeedCounts, SeedReport, pool_tallies, seed_report
@@ -76,9 +76,8 @@ def report_sweep(cfg: DictConfig, one: Sweep, folder: Path, tracker: Tracker) ->
     now = now_ms()
     points = [TimedPoint(key, value, 0, now) for report in reports for key, value in numbers_of(report).items()]
     records = sweep.states(folder, one.jobs)
-    url = track(tracker, summary(one.name, one.command, folder, one.jobs, records), Extra(files, FOLDER, points))
-    if url:
-        Console(highlight=False).print(Text(f"run      {url}"), soft_wrap=True)
+    track(tracker, summary(one.name, one.command, folder, one.jobs, records), Extra(files, FOLDER, points))
+    show_run(tracker)
 
 
 def _seeds(cfg: DictConfig) -> list[str]:

@@ -10,6 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from omegaconf import DictConfig
+from rich.console import Console
+from rich.text import Text
 
 from kurve.commands import provenance
 from kurve.commands.build import build
@@ -89,8 +91,33 @@ def tracker_of(cfg: DictConfig) -> Tracker:
     return tracker
 
 
-def track(tracker: Tracker, found: Summary, extra: Extra | None = None) -> str:
-    """Log the summary to a run of its own, which is FINISHED when all jobs are; its address, empty without a tracker.
+def nests(cfg: DictConfig) -> bool:
+    """Whether the tracker makes the jobs' runs children of the sweep's own."""
+    return bool(cfg.get("tracker") and cfg.tracker.get("nest_sweep"))
+
+
+def opened(tracker: Tracker, found: Summary) -> str:
+    """The id of the sweep's own run, which is there before those of its jobs.
+
+    Raises:
+        TrackingError: the tracker cannot be reached; nothing was started.
+    """
+    tracker.check()
+    tracker.start(_run_info(found))
+    return tracker.run_id
+
+
+def show_run(tracker: Tracker) -> None:
+    """Print where the sweep's own run is, and how to look at its jobs' curves."""
+    console = Console(highlight=False)
+    if tracker.url:
+        console.print(Text(f"run      {tracker.url}"), soft_wrap=True)
+    if tracker.hint:
+        console.print(Text(tracker.hint), soft_wrap=True)
+
+
+def track(tracker: Tracker, found: Summary, extra: Extra | None = None) -> None:
+    """Log the summary to a run of its own, which is FINISHED when all jobs are.
 
     Raises:
         TrackingError: the tracker cannot be reached; the jobs have their own runs, and the same command sends it.
@@ -110,7 +137,6 @@ def track(tracker: Tracker, found: Summary, extra: Extra | None = None) -> str:
     if new:
         done = all(record.status is JobStatus.FINISHED for record in found.records)
         tracker.finish("FINISHED" if done else "FAILED")
-    return tracker.url
 
 
 def _run_info(found: Summary) -> RunInfo:

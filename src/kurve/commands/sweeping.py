@@ -1,5 +1,6 @@
 """A multirun: every job checked before the first is started, finished ones skipped, the rest handed to a launcher."""
 
+import dataclasses
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +22,7 @@ from kurve.commands import provenance
 from kurve.commands.build import plain
 from kurve.commands.job import CONTROLLER, identity
 from kurve.commands.sweep_show import differing, jobs_table, tail_of
-from kurve.commands.sweep_summary import summary, track, tracker_of
+from kurve.commands.sweep_summary import nests, opened, show_run, summary, track, tracker_of
 from kurve.commands.sweep_watch import watched
 from kurve.commands.training_plan import label
 from kurve.errors import ConfigError, KurveError, SweepError
@@ -44,6 +45,7 @@ class Sweeping:
     loader: ConfigLoader
     launcher: Launcher
     batch: int | None  # jobs a call of the launcher
+    parent: str = ""  # id of the sweep's own run, where the jobs' runs are its children
 
 
 def run_sweep(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str) -> list[JobRecord]:
@@ -67,11 +69,15 @@ def run_sweep(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str)
     folder = Path(sweeping.config.paths.out) / FOLDER / name
     with sweep.locked(folder):
         sweep.write(folder, sweep.joined(sweep.read(folder), Sweep(name, command, tuple(jobs))))
+        tracker = tracker_of(sweeping.config)
+        if nests(sweeping.config):
+            before = summary(name, command, folder, jobs, sweep.states(folder, jobs))
+            sweeping = dataclasses.replace(sweeping, parent=opened(tracker, before))
         crash = run_jobs(sweeping, name, folder, jobs)
         records = sweep.states(folder, jobs)
     show_jobs(name, folder, jobs, records)
-    if url := track(tracker_of(sweeping.config), summary(name, command, folder, jobs, records)):
-        Console(highlight=False).print(Text(f"run      {url}"), soft_wrap=True)
+    track(tracker, summary(name, command, folder, jobs, records))
+    show_run(tracker)
     if any(record.status is not JobStatus.FINISHED for record in records):
         raise SweepError(_in_words(name, jobs, records, crash))
     return records
@@ -229,7 +235,7 @@ def _launch(sweeping: Sweeping, name: str, folder: Path, jobs: Sequence[Job]) ->
     with open_dict(config):
         config.hydra.sweep.dir = str(folder)
         known = set(config.hydra.overrides.hydra)  # a launcher may be started more than once
-        config.hydra.overrides.hydra.extend([word for word in _of_all(config, name, folder) if word not in known])
+        config.hydra.overrides.hydra.extend([word for word in _of_all(sweeping, name, folder) if word not in known])
     size = sweeping.batch or len(jobs)
     for start in range(0, len(jobs), size):
         batch = [[*job.overrides, *_of_job(job)] for job in jobs[start : start + size]]
@@ -240,13 +246,15 @@ def _launch(sweeping: Sweeping, name: str, folder: Path, jobs: Sequence[Job]) ->
     return None
 
 
-def _of_all(config: DictConfig, name: str, folder: Path) -> list[str]:
+def _of_all(sweeping: Sweeping, name: str, folder: Path) -> list[str]:
     """What every job is told: the sweep, its folder, and where things are kept, also where it is started elsewhere."""
+    config = sweeping.config
     variables = {
         _SWEEP_VARIABLE: name,
         CONTROLLER: identity(),
         "KURVE_OUT": str(config.paths.out),
         "KURVE_CACHE": str(config.paths.cache),
+        **({provenance.SWEEP_RUN[0]: sweeping.parent} if sweeping.parent else {}),
     }
     return [f"hydra.sweep.dir={quoted(str(folder))}", *(_variable(*one) for one in variables.items())]
 
