@@ -95,6 +95,19 @@ def test_a_search_that_cannot_be_is_refused_before_anything_starts(
 
 
 @pytest.mark.slow
+def test_a_trial_whose_settings_do_not_go_together_is_told_and_the_search_goes_on(
+    kurve_here: RunKurve, tmp_path: Path
+) -> None:
+    apart = ("num_samples=8,4", "report.ks=[4],[8]", "hydra.sweeper.sampler=random", "hydra.sweeper.n_trials=6")
+    done = kurve_here("evaluate", *SEARCH, *apart)  # pass@8 of 4 samples, which no single setting shows
+    assert done.returncode == 0, done.stderr
+    found = [((row["num_samples"], row["report.ks"]) == ("4", "[8]"), row["status"]) for row in trials(tmp_path)]
+    assert len(found) == 6
+    assert set(found) == {(True, "FAILED"), (False, "FINISHED")}
+    assert "raise num_samples to 8" in " ".join(done.stdout.split())
+
+
+@pytest.mark.slow
 def test_trials_that_fail_one_after_another_end_the_search(kurve_here: RunKurve, tmp_path: Path) -> None:
     done = kurve_here("evaluate", *SEARCH, SPACE, "sampler.fail_after=0", "hydra.sweeper.n_trials=9")
     assert done.returncode == 2

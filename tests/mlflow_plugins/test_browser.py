@@ -90,10 +90,13 @@ def test_the_view_of_a_sweep_shows_its_runs_alone(page: Page, runs: list[MlflowT
     tracker.finish("FINISHED")
     assert "Curves of the sweep's runs" in tracker.hint
     page.goto(tracker.view_url)
-    page.wait_for_selector(".js-plotly-plot .xtick text")
+    page.get_by_text("2 matching runs").first.wait_for()
+    page.wait_for_function(
+        """() => [...document.querySelectorAll('.js-plotly-plot')]
+            .some(p => p.layout && p.layout.xaxis && p.layout.xaxis.type === 'log' && p.data.length >= 2)"""
+    )
     page.wait_for_timeout(2000)
     shot(page, "sweep-view")
-    page.get_by_text("2 matching runs").first.wait_for()
     text = page.inner_text("body")
     assert "base on gsm8k" in text
     assert "base on math500" not in text

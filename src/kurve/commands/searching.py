@@ -104,13 +104,14 @@ class Running:
         self._sweeping, self._search, self._command, self._name, self._folder = sweeping, search, command, name, folder
         self._study = _study(folder, search)
         self._jobs: dict[int, Job] = {}  # by trial number
+        self._failures: list[str] = []  # one after another, up to now, in this start
 
     def until_done(self) -> str:
         """Run trials until there are enough; why it stopped before, empty if it did not."""
         while True:
             at_work = self._next()
             if not at_work:
-                return ""
+                return self._too_many_failures()
             jobs = list({job.key: job for job in (self._job(one) for one in at_work)}.values())
             found = Sweep(self._name, self._command, tuple(jobs))
             sweep.write(self._folder, sweep.joined(sweep.read(self._folder), found))
@@ -120,8 +121,8 @@ class Running:
             if left:
                 why = f": the launcher ended with {type(crash).__name__}: {crash}" if crash is not None else ""
                 return f"search {self._name}: {len(left)} trials are not finished{why}"
-            if message := self._failing():
-                return f"search {self._name}: {message}"
+            if message := self._too_many_failures():
+                return message
 
     def trials(self) -> list[Trial]:
         """All trials, in order, with what they measured."""
@@ -150,12 +151,14 @@ class Running:
         size = self._search.num_jobs if known_well else 1
         room = self._search.num_trials - len(trials)
         numbers = [one.number for one in open_ones[:size]]
-        numbers += [self._ask() for _ in range(min(size - len(numbers), room))]
+        while len(numbers) < size and room > 0 and not self._too_many_failures():
+            number, room = self._ask(), room - 1
+            numbers += [] if number is None else [number]
         everything = self._study.get_trials(deepcopy=False)
-        return [everything[number] for number in numbers if everything[number].state == TrialState.RUNNING]
+        return [everything[number] for number in numbers]
 
-    def _ask(self) -> int:
-        """A new trial; one that cannot be run is told to Optuna at once.
+    def _ask(self) -> int | None:
+        """The number of a new trial; None if it cannot be run, which is told to Optuna at once.
 
         The sampler begins anew for each trial, with a seed of its own: a search that was stopped then proposes what it
         would have proposed.
@@ -170,7 +173,9 @@ class Running:
         except ConfigError as error:
             trial.set_user_attr(_MESSAGE, str(error))
             self._study.tell(trial.number, state=TrialState.FAIL)
-        return trial.number
+            self._failures.append(str(error))
+            return None
+        return int(trial.number)
 
     def _job(self, trial: "FrozenTrial") -> Job:
         words = tuple(self._search.space.words(trial.params))
@@ -190,14 +195,17 @@ class Running:
         record = sweep.state(self._folder / job.key)
         if record.status not in (JobStatus.FINISHED, JobStatus.FAILED):
             return False
+        values, message = [], record.message
         try:
             values = self._values(job, record)
-        except KurveError:  # which `trials` tells again
-            values = []
+        except KurveError as error:  # which `trials` tells again
+            message = str(error)
         if values:
             self._study.tell(trial.number, [value.estimate.value for value in values])
+            self._failures.clear()
         else:
             self._study.tell(trial.number, state=TrialState.FAIL)
+            self._failures.append(message)
         return True
 
     def _values(self, job: Job, record: JobRecord) -> list[Value]:
@@ -211,15 +219,11 @@ class Running:
         found = evaluated(self._command, self._folder, job, record)
         return values_of(self._search.objectives, found, confidence=self._search.confidence)
 
-    def _failing(self) -> str:
-        """What is said where the last trials all failed."""
-        from optuna.trial import TrialState
-
-        last = self._study.get_trials(deepcopy=False)[-_MOST_FAILURES:]
-        if len(last) < _MOST_FAILURES or any(one.state != TrialState.FAIL for one in last):
+    def _too_many_failures(self) -> str:
+        """What is said where the last trials of this start all failed; empty if they did not."""
+        if len(self._failures) < _MOST_FAILURES:
             return ""
-        latest = self.trials()[-1]
-        return f"the last {_MOST_FAILURES} trials failed, so it stops: {latest.message or latest.record.message}"
+        return f"search {self._name}: the last {_MOST_FAILURES} trials failed, so it stops: {self._failures[-1]}"
 
 
 def _need_optuna() -> None:
