@@ -3,13 +3,15 @@
 import itertools
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import NamedTuple
 
 from hydra import compose, initialize_config_module
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -23,6 +25,7 @@ class Point(NamedTuple):
 
     cfg: DictConfig
     choices: Mapping[str, str]  # of each config group
+    hydra: DictConfig  # the config with Hydra's own part
 
 
 @cache
@@ -60,12 +63,27 @@ def _values(words: list[str]) -> dict[str, list[str]]:
 def _alternatives(override: Override) -> list[str]:
     if not override.is_sweep_override():
         return [str(override.input_line)]
+    if isinstance(value := override.value(), IntervalSweep):  # of a search: its ends
+        return [f"{override.get_key_element()}={end}" for end in (value.start, value.end)]
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
 def _point(cfg: DictConfig) -> Point:
     choices = OmegaConf.to_container(cfg.hydra.runtime.choices)
     assert isinstance(choices, dict)
+    whole = cfg.copy()
     with open_dict(cfg):
         del cfg["hydra"]  # what it says of the job is known only when one runs
-    return Point(cfg, {str(group): str(choice) for group, choice in choices.items()})
+    return Point(cfg, {str(group): str(choice) for group, choice in choices.items()}, whole)
+
+
+@contextmanager
+def as_running(point: Point) -> Iterator[None]:
+    """While the block lasts, Hydra says of this point what it says of a running job."""
+    current = HydraConfig.instance()
+    before, current.cfg = current.cfg, None
+    try:
+        current.set_config(point.hydra)
+        yield
+    finally:
+        current.cfg = before

@@ -10,9 +10,10 @@ from omegaconf import OmegaConf
 
 from kurve.algorithms.arguments import prompts_a_generation
 from kurve.cli import COMMANDS
+from kurve.commands import train
 from kurve.commands.build import build, plain, target
 from kurve.types import Model
-from tests.composing import Point, composed, points
+from tests.composing import Point, as_running, composed, points
 from tests.conftest import RunKurve
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -20,21 +21,22 @@ NO_GROUPS = ("accelerate", "hydra", "local", "__pycache__")
 GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name not in NO_GROUPS)
 OF_REVIEWS = ("judge",)
 OF_PROMOTING = ("gate",)
-OF_TRAINING = ("algorithm", "data", "experiment", "scorer", "training")
-NOT_OF_TRAINING = ("experiment", "report", "sampler", "sampling", "scorer")
+OF_TRAINING = ("algorithm", "data", "experiment", "scorer", "sweep", "training")
+NOT_OF_TRAINING = ("experiment", "report", "sampler", "sampling", "scorer", "sweep")
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 EXPERIMENTS = [option for group, option in OPTIONS if group == "experiment"]
+SWEEPS = [option for group, option in OPTIONS if group == "sweep" and option not in ("seeds", "countdown_search")]
 PARTS = ("model", "teacher", "benchmark", "prompt", "sampler", "verifier", "tracker", "report", "algorithm", "data")
 # Settings of Yue et al. 2025 (arXiv:2504.13837v2), section 2.3 and appendix A.
 DRAWN = {"gsm8k": 128, "math500": 128, "minerva": 128, "olympiad": 128, "aime24": 1024, "amc23": 1024}
 SIX_ALGORITHMS = {"ppo", "grpo", "reinforce_pp", "rloo", "remax", "dapo"}
 
 
-def command_of(experiment: str) -> str:
-    """The command line that ends a line of an experiment's first comment."""
-    text = (CONF / "experiment" / f"{experiment}.yaml").read_text(encoding="utf-8")
+def command_of(option: str, group: str = "experiment") -> str:
+    """The command line that is the last line of the first comment of an experiment or a sweep."""
+    text = (CONF / group / f"{option}.yaml").read_text(encoding="utf-8")
     comments = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
-    [command] = [match[0] for line in comments if (match := re.search(r"\bkurve [a-z]+ .*experiment=.*", line))]
+    [command] = [match[0] for line in comments if (match := re.search(rf"\bkurve [a-z]+ .*{group}=.*", line))]
     return command
 
 
@@ -149,9 +151,56 @@ def test_every_point_of_an_experiment_composes_with_the_command_that_its_header_
                 assert callable(target(point.cfg[part], part))
 
 
-@pytest.mark.parametrize("experiment", ["table2_algorithms", "table3_steps", "fig15_kl_and_rollouts"])
-def test_trainings_of_the_paper_have_its_settings(experiment: str) -> None:
-    for point in points(command_of(experiment)):
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_every_point_of_a_sweep_composes_with_the_command_that_its_header_names_under_the_sweep_s_name(
+    sweep: str,
+) -> None:
+    line = command_of(sweep, "sweep")
+    assert f"sweep={sweep}" in line.split()
+    found = points(line)
+    assert len(found) > 1
+    for point in found:
+        assert point.choices["sweep"] == sweep
+        assert point.cfg.sweep_name == sweep
+        assert OmegaConf.to_container(point.cfg, resolve=True)
+    [renamed, *_] = points(f"{line} sweep_name=mine")
+    assert renamed.cfg.sweep_name == "mine"
+
+
+@pytest.mark.parametrize("sweep", [one for one in SWEEPS if command_of(one, "sweep").startswith("kurve train")])
+def test_the_jobs_of_a_sweep_of_trainings_pass_their_check_with_problems_that_need_no_download(sweep: str) -> None:
+    for point in points(f"{command_of(sweep, 'sweep')} benchmark=arithmetic evaluation=[] tracker=none"):
+        with as_running(point):
+            train.check(point.cfg)
+
+
+@pytest.mark.parametrize(
+    ("line", "jobs"),
+    [
+        ("kurve train sweep=[table2_algorithms,seeds]", 18),
+        ("kurve train experiment=countdown_rl sweep=seeds algorithm=grpo", 3),
+        ("kurve evaluate experiment=fig7_distill sweep=seeds", 12),
+        ("kurve evaluate sweep=seeds model=qwen2_5_7b benchmark=math500 seed=3,4", 2),
+        ("kurve study experiment=countdown sweep=seeds", 3),
+    ],
+)
+def test_seeds_are_swept_beside_anything(line: str, jobs: int) -> None:
+    found = points(line)
+    assert len(found) == jobs
+    assert {point.cfg.seed for point in found} == ({3, 4} if "seed=" in line else {0, 1, 2})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        command_of("table2_algorithms"),
+        command_of("table3_steps"),
+        command_of("table2_algorithms", "sweep"),
+        command_of("fig15", "sweep"),
+    ],
+)
+def test_trainings_of_the_paper_have_its_settings(line: str) -> None:
+    for point in points(line):
         args = training_of(point)
         assert prompts_a_generation(args, processes=8) == 128
         assert (args["max_completion_length"], args["temperature"], args["top_p"]) == (8192, 1.0, 1.0)
@@ -165,13 +214,14 @@ def test_trainings_of_the_paper_have_its_settings(experiment: str) -> None:
 
 
 def test_table_2_compares_six_algorithms_with_8_responses_150_steps_and_no_kl_term() -> None:
-    found = points(command_of("table2_algorithms"))
+    found = points(command_of("table2_algorithms", "sweep"))
     assert {point.choices["algorithm"] for point in found} == SIX_ALGORITHMS
     assert len(found) == len(SIX_ALGORITHMS)
     for args in map(training_of, found):
         assert (args["num_generations"], args["max_steps"], args["beta"]) == (8, 150, 0.0)
-    alone = points(f"{command_of('table2_algorithms')} algorithm=rloo")
-    assert [point.choices["algorithm"] for point in alone] == ["rloo"]
+    for group in ("experiment", "sweep"):
+        alone = points(f"{command_of('table2_algorithms', group)} algorithm=rloo")
+        assert [point.choices["algorithm"] for point in alone] == ["rloo"]
 
 
 def test_table_3_keeps_grpo_after_150_300_and_450_steps() -> None:
@@ -181,15 +231,21 @@ def test_table_3_keeps_grpo_after_150_300_and_450_steps() -> None:
     assert (args["num_generations"], args["max_steps"], args["beta"]) == (8, 450, 0.0)
     assert plain(point.cfg.training)["save_steps"] == 150
     assert "save_total_limit" not in args
+    measured = points(command_of("table3_steps", "sweep"))
+    assert {(point.cfg.model.step, point.choices["benchmark"], point.cfg.num_samples) for point in measured} == {
+        (step, benchmark, 256)
+        for step in (150, 300, 450)
+        for benchmark in ("omni_math_train", "omni_math_test", "math500")
+    }
 
 
 def test_figure_15_changes_the_kl_term_and_the_responses_a_prompt_one_at_a_time() -> None:
-    found = points(command_of("fig15_kl_and_rollouts"))
+    found = points(command_of("fig15", "sweep"))
     assert {point.choices["algorithm"] for point in found} == {"grpo"}
     changed = [(args["beta"], args["num_generations"]) for args in map(training_of, found)]
     assert changed == [(0.0, 8), (0.001, 8), (0.0, 32)]
     assert {training_of(point)["max_steps"] for point in found} == {150}
-    on_cpu = points(f"{command_of('fig15_kl_and_rollouts')} training=rlvr_cpu")
+    on_cpu = points(f"{command_of('fig15', 'sweep')} training=rlvr_cpu")
     assert [(args["use_cpu"], args["beta"]) for args in map(training_of, on_cpu)] == [
         (True, 0.0), (True, 0.001), (True, 0.0)
     ]  # fmt: skip
@@ -217,15 +273,15 @@ def test_figure_15_changes_the_kl_term_and_the_responses_a_prompt_one_at_a_time(
             {"aime24": 1024},
             "qwen_math",
         ),
-        ("fig16_temperature", {"qwen2_5_7b", "qwen2_5_7b_simplerl_zoo"}, {"math500": 128}, "qwen_boxed"),
+        ("fig16", {"qwen2_5_7b", "qwen2_5_7b_simplerl_zoo"}, {"math500": 128}, "qwen_boxed"),
     ],
 )
 def test_evaluations_of_the_paper_have_its_settings(
     experiment: str, models: set[str], drawn: dict[str, int], prompt: str
 ) -> None:
-    found = points(command_of(experiment))
+    found = points(command_of(experiment, "sweep" if experiment in SWEEPS else "experiment"))
     pairs = [(point.choices["model"], point.choices["benchmark"], point.cfg.sampling.temperature) for point in found]
-    temperatures = {0.6, 1.0, 1.2} if experiment == "fig16_temperature" else {0.6}
+    temperatures = {0.6, 1.0, 1.2} if experiment == "fig16" else {0.6}
     assert set(pairs) == {(model, name, t) for model in models for name in drawn for t in temperatures}
     assert len(pairs) == len(set(pairs))
     for point in found:
@@ -237,9 +293,9 @@ def test_evaluations_of_the_paper_have_its_settings(
 
 
 @pytest.mark.slow
-def test_an_experiment_alone_starts_its_sweep(kurve: RunKurve, tmp_path: Path) -> None:
+def test_a_sweep_s_file_alone_starts_it(kurve: RunKurve, tmp_path: Path) -> None:
     done = kurve(
-        "evaluate", "experiment=fig16_temperature", "model=local", "model.path=none/at-all", "benchmark=arithmetic",
+        "evaluate", "sweep=fig16", "model=local", "model.path=none/at-all", "benchmark=arithmetic",
         "benchmark.limit=2", "num_samples=2", "sampler=scripted", "tracker=none",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -16,7 +16,8 @@ from mlflow_plugins.kurve.fields import MAX_DIGEST, MAX_TAG, clipped, markdown, 
 FOLDER = "kurve"  # of the artifacts
 ATTEMPT_TAG = "kurve.attempt"
 SKIPPED_TAG = "kurve.not_finite"
-KIND_TAG, TRAINING = "kurve.kind", "training"
+KIND_TAG, TRAINING, SWEEP = "kurve.kind", "training", "sweep"
+SWEEP_TAG, SWEEP_RUN_TAG, PARENT_TAG = "kurve.sweep", "kurve.sweep.run", "mlflow.parentRunId"
 ROLE_TAG = "kurve.role"
 COLOUR_TAG = "mlflow.runColor"
 # Four of the colours of the figures (kurve.figures.style), which loads matplotlib.
@@ -172,6 +173,9 @@ def is_training(run: RunInfo) -> bool:
 
 
 def _note(run: RunInfo, place: tuple[str, str], view: str) -> str:
+    if run.tags.get(KIND_TAG) == SWEEP:
+        chart = f" [pass@k of its runs]({view.lstrip('/')})." if view else ""
+        return f"**{markdown(run.name)}**:{chart} All jobs are in `{FOLDER}/sweep/jobs.json`."
     if not run.dataset_name:
         return f"**{markdown(run.name)}** (`{text(run.key)[:12]}`). Files are under `{FOLDER}/`."
     if is_training(run):

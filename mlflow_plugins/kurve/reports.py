@@ -14,7 +14,7 @@ from mlflow_plugins.kurve import describe
 from mlflow_plugins.kurve.fields import names
 from mlflow_plugins.kurve.images import is_image, send_images
 from mlflow_plugins.kurve.spool import is_away
-from mlflow_plugins.kurve.views import Charts, save_view, view_url
+from mlflow_plugins.kurve.views import VIEW, Charts, save_sweep_view, save_view, sweep_view, view_url
 
 CURVE_POINTS = 320  # as many as MLflow's charts ask for; with more they leave out k = 2, 3, 4
 DELTA_SE = "delta_se"  # a comparison logs it to the runs that it compares
@@ -62,6 +62,14 @@ def send_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> Non
     told = describe.noted_verdicts(note, {**known, **tags}, (run.info.experiment_id, run_id))
     changed = dict(tags) | ({describe.NOTE_TAG: told} if told != note else {})
     client.log_batch(run_id, tags=describe.run_tags(changed), synchronous=True)
+
+
+def view_of(client: MlflowClient, experiment_id: str, tags: Mapping[str, str]) -> str:
+    """Id of the view that a run's description leads to: of its experiment, or of the sweep that it sums up."""
+    sweep = tags.get(describe.SWEEP_TAG, "")
+    if tags.get(describe.KIND_TAG) != describe.SWEEP or is_away(client.tracking_uri):
+        return VIEW
+    return sweep_view(sweep) if save_sweep_view(client, experiment_id, sweep) else VIEW
 
 
 def _note_experiment(client: MlflowClient, experiment_id: str, *, saved_view: bool) -> None:

@@ -28,10 +28,10 @@ from mlflow_plugins.kurve.fields import MAX_NAME, MAX_PARAM, clipped, names, tex
 from mlflow_plugins.kurve.images import is_image, send_images
 from mlflow_plugins.kurve.points import send_points
 from mlflow_plugins.kurve.registry import MlflowRegistry
-from mlflow_plugins.kurve.reports import send_report, send_tags
+from mlflow_plugins.kurve.reports import send_report, send_tags, view_of
 from mlflow_plugins.kurve.spool import is_away, is_provisional, server_id, spool_root, where_kept
 from mlflow_plugins.kurve.traces import SETTINGS, Destination, are_wanted, send_traces
-from mlflow_plugins.kurve.views import view_url
+from mlflow_plugins.kurve.views import VIEW, view_url
 
 EVALUATION_TAG = "kurve.evaluation"
 
@@ -51,7 +51,8 @@ class MlflowTracker:
         timeout: seconds for a request.
         retries: of a request that fails; after the last the call raises instead of blocking for minutes.
         check_timeout: seconds for the one request that `check` makes first.
-        saved_view: keep the chart view with a log axis in the experiment.
+        saved_view: keep the chart view with a log axis in the experiment, and one of each sweep's runs.
+        nest_sweep: runs of a sweep are children of the sweep's own run; MLflow's charts then show that run alone.
         traces: one a problem, for MLflow's "Evaluation runs": of up to 2,000 problems, of all, or none.
         samples: all samples of an evaluation as samples.parquet, a preview only, or all up to 200 million characters.
         folder: what relative addresses mean; None takes the working folder.
@@ -67,6 +68,7 @@ class MlflowTracker:
         retries: int = 2,
         check_timeout: int = 8,
         saved_view: bool = True,
+        nest_sweep: bool = False,
         samples: Literal["auto", "all", "preview"] = "auto",
         traces: Literal["auto", "all", "none"] = "auto",
         folder: str | Path | None = None,
@@ -83,6 +85,8 @@ class MlflowTracker:
         self._retries = max(0, int(retries))
         self._check_timeout = max(1, int(check_timeout))
         self._saved_view = saved_view
+        self._nest_sweep = nest_sweep
+        self._view = VIEW
         self._samples = samples
         self._traces = traces
         self._place: Address | None = None
@@ -254,7 +258,9 @@ class MlflowTracker:
     @property
     def view_url(self) -> str:
         """The experiment's chart view with a log axis; empty before `check` or `start`."""
-        return view_url(self._address().browser, server_id(self._experiment_id)) if self._experiment_id else ""
+        if not self._experiment_id:
+            return ""
+        return view_url(self._address().browser, server_id(self._experiment_id), self._view)
 
     @property
     def hint(self) -> str:
@@ -263,7 +269,8 @@ class MlflowTracker:
             return where_kept(self._address().uri, self._run_id)
         command = self._address().server_command
         first = f"Start the pages with `make serve` or `{command}`, then open the run. " if command else ""
-        return f"{first}Curves of all runs: {self.view_url}" if self._saved_view and self._has_curves else first.strip()
+        whose = "all runs" if self._view == VIEW else "the sweep's runs"
+        return f"{first}Curves of {whose}: {self.view_url}" if self._saved_view and self._has_curves else first.strip()
 
     def _address(self) -> Address:
         if self._place is None:
@@ -364,8 +371,11 @@ class MlflowTracker:
         """Tags, parameters, configuration and dataset of a new or adopted run."""
         run_id = self._run_id
         attempt = 1 if found is None else describe.attempt(found) + 1
-        view = view_url("", self._experiment_id) if self._saved_view else ""
+        self._view = view_of(client, self._experiment_id, run.tags) if self._saved_view else VIEW
+        view = view_url("", self._experiment_id, self._view) if self._saved_view else ""
         tags = resolve_tags(describe.described(run, (self._experiment_id, run_id), view, attempt))
+        if self._nest_sweep and (parent := run.tags.get(describe.SWEEP_RUN_TAG)):
+            tags[describe.PARENT_TAG] = parent
         if found is not None:
             client.update_run(run_id, status="RUNNING")
         known = dict(found.data.params) if found is not None else {}

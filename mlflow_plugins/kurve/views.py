@@ -2,7 +2,8 @@
 
 MLflow has no API for it. A view is one experiment tag, `mlflow.sharedViewState.<id>`, whose value is JSON with the
 name and the deflated state of the page. The format is private, so it is written only for the versions it was
-looked at with, and a browser test keeps watch. Ours has the id `kurve`; views that people saved are not touched.
+looked at with, and a browser test keeps watch. Ours has the id `kurve`, and `kurve-sweep-<name>` for the runs of a
+sweep; views that people saved are not touched.
 """
 
 import base64
@@ -23,7 +24,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
-VIEW_TAG = "mlflow.sharedViewState.kurve"
+VIEW = "kurve"  # id of the experiment's view
+_TAG = "mlflow.sharedViewState."
+VIEW_TAG = f"{_TAG}{VIEW}"
 MAX_VIEW_TAG = 20_000  # characters of an experiment tag
 OLDEST, NEWEST = (3, 15), (3, 18)  # minor versions of the server whose format is known
 
@@ -41,9 +44,44 @@ class Charts:
     images: Sequence[str] = ()  # keys of images to lay side by side
 
 
-def view_url(browser: str, experiment_id: str) -> str:
+def view_url(browser: str, experiment_id: str, view: str = VIEW) -> str:
     """Where a person sees the view."""
-    return f"{browser}/#/experiments/{quote(experiment_id)}/runs?viewStateShareKey=kurve&compareRunsMode=CHART"
+    return f"{browser}/#/experiments/{quote(experiment_id)}/runs?viewStateShareKey={quote(view)}&compareRunsMode=CHART"
+
+
+def sweep_view(sweep: str) -> str:
+    """Id of the view of a sweep's runs."""
+    return f"{VIEW}-sweep-{sweep}"
+
+
+def save_sweep_view(client: MlflowClient, experiment_id: str, sweep: str) -> bool:
+    """Give a sweep a view of its own runs, with the charts of the experiment's view; what it has stays as it is.
+
+    Args:
+        client: of the server or database.
+        experiment_id: whose view.
+        sweep: name of the sweep, the value of the tag `kurve.sweep`.
+
+    Returns:
+        Whether it is there; False for unknown server versions, and where it does not fit into a tag.
+    """
+    if not OLDEST <= server_version(client) <= NEWEST:
+        return False
+    tags = client.get_experiment(experiment_id).tags
+    key = f"{_TAG}{sweep_view(sweep)}"
+    state, charts = read_view(tags.get(key)), read_view(tags.get(VIEW_TAG))
+    for part in ("compareRunCharts", "compareRunSections"):
+        known = {_id(entry) for entry in state[part]}
+        state[part] += [entry for entry in charts[part] if _id(entry) not in known]
+    # The second condition leaves the sweep's own run out.
+    state["searchFilter"] = f"tags.`kurve.sweep` = '{sweep}' and tags.`kurve.sweep.job` LIKE '%'"
+    value = write_view(state, f"sweep {sweep} (kurve)")
+    if len(value) > MAX_VIEW_TAG:
+        _log.warning("no chart view of the sweep %s: the experiment's has too many charts", sweep)
+        return False
+    if read_view(tags.get(key)) != state:
+        client.set_experiment_tag(experiment_id, key, value)
+    return True
 
 
 def save_view(client: MlflowClient, experiment_id: str, charts: Charts) -> bool:
@@ -100,10 +138,10 @@ def read_view(value: str | None) -> dict[str, Any]:
     return _empty()
 
 
-def write_view(state: dict[str, Any]) -> str:
-    """The tag's value for a page state."""
+def write_view(state: dict[str, Any], name: str = "pass@k (kurve)") -> str:
+    """The tag's value for a page state, and what the list of views calls it."""
     packed = base64.b64encode(zlib.compress(json.dumps(state).encode(), 9)).decode()
-    view = {"name": "pass@k (kurve)", "createdAt": time.time_ns() // 1_000_000, "state": _PREFIX + packed}
+    view = {"name": name, "createdAt": time.time_ns() // 1_000_000, "state": _PREFIX + packed}
     return json.dumps(view)
 
 

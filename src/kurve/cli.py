@@ -26,7 +26,7 @@ COMMANDS = {
     "import": "bring samples or verdicts of other tools (lm-eval, lighteval, Inspect, ...) into a store and a run",
     "promote": "give a registered model's version an alias such as champion, if it passes a gate",
     "sync": "send what could not be sent while the tracking server was away",
-    "sweep": "how the jobs of a sweep (-m) fare; closes those whose process is gone",
+    "sweep": "how the jobs of a sweep (-m) fare, what they measured over seeds; closes those whose process is gone",
     "merge": "make one sample store of several shards or seeds",
     "list": "show what can be chosen (kurve list benchmark) and what is stored (kurve list samples)",
 }
@@ -130,12 +130,13 @@ def _named(command: str, arguments: Sequence[str]) -> list[str]:
 
 
 def _sweep_words(arguments: Sequence[str]) -> list[str]:
-    """`status <name>` as the overrides that it means."""
+    """`status <name>` as the overrides that it means, and `base=` as one text."""
     words = list(takewhile(lambda word: "=" not in word and not word.startswith("-"), arguments))
     if len(words) > 2:
         raise ConfigError(f"kurve sweep takes an action and the name of a sweep, got {' '.join(words)}")
     named = [_quoted(f"{key}={word}") for key, word in zip(("action", "sweep_name"), words, strict=False)]
-    return [*named, *arguments[len(words) :]]
+    rest = [_quoted(word) if word.startswith("base=") else word for word in arguments[len(words) :]]
+    return [*named, *rest]
 
 
 def _with_fingerprints(word: str) -> str:
@@ -171,9 +172,11 @@ def _run_hydra(command: str, arguments: Sequence[str]) -> int:
 
     job = Job(command)
     plugins = Plugins.instance()  # which runs the modules of plugins anew, so it comes before the import
+    from hydra_plugins.kurve.optuna_sweeper import OptunaSweeper
     from hydra_plugins.kurve.sweeper import ResumableSweeper
 
-    plugins.register(ResumableSweeper)  # Hydra does not find the plugins of every editable installation
+    for sweeper in (ResumableSweeper, OptunaSweeper):
+        plugins.register(sweeper)  # Hydra does not find the plugins of every editable installation
     asked_for_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
     given = _with_choices_for_help(command, arguments)

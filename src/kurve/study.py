@@ -17,9 +17,10 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from kurve.errors import ConfigError, StoreError, StudyError
 from kurve.store.disk import write_atomically
@@ -27,6 +28,7 @@ from kurve.store.lock import WriterLock
 
 ROLES = ("base", "tuned", "teacher", "distilled")
 RECORD, LOCK = "study.json", "study.lock"
+_T = TypeVar("_T")
 _FORMAT = 1
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,60}")
 _PLAIN = re.compile(r"[A-Za-z/][\w/.:@-]*")
@@ -160,17 +162,39 @@ def read(folder: Path) -> dict[str, Finished]:
     Raises:
         StudyError: its record is damaged.
     """
+    return _read(folder, _finished_in) or {}
+
+
+def read_stages(folder: Path) -> list[Stage]:
+    """The stages of the study in a folder, in order; empty for a new one.
+
+    Raises:
+        StudyError: its record is damaged.
+    """
+    return _read(folder, _stages_in) or []
+
+
+def _finished_in(document: dict[str, Any]) -> dict[str, Finished]:
+    return {
+        name: Finished(one["fingerprint"], Made(**one["made"]), float(one["seconds"]))
+        for name, one in document["finished"].items()
+    }
+
+
+def _stages_in(document: dict[str, Any]) -> list[Stage]:
+    return [Stage(**{**one, "overrides": tuple(one["overrides"])}) for one in document["stages"]]
+
+
+def _read(folder: Path, what: Callable[[dict[str, Any]], _T]) -> _T | None:
+    """What is read out of `study.json`; None if there is none."""
     path = folder / RECORD
     try:
         document = json.loads(path.read_bytes())
         if document["format"] != _FORMAT:
             raise StudyError(f"{path} has format {document['format']}, this kurve reads {_FORMAT}; update kurve")
-        return {
-            name: Finished(one["fingerprint"], Made(**one["made"]), float(one["seconds"]))
-            for name, one in document["finished"].items()
-        }
+        return what(document)
     except FileNotFoundError:
-        return {}
+        return None
     except OSError as error:
         raise StudyError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -204,3 +204,20 @@ def test_a_cluster_that_is_not_installed_is_named_with_how_to_install_it(kurve_h
     refused = kurve_here("evaluate", *SWEEP, "cluster=ray", "seed=0,1")
     assert refused.returncode == 2
     assert "pip install 'kurve[ray]'" in refused.stderr
+
+
+@pytest.mark.slow
+def test_runs_of_a_sweep_are_children_of_its_own_run_where_that_is_asked_for(kurve: RunKurve, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    words = [word for word in SWEEP if word != "tracker=dir"]
+    done = kurve("evaluate", *words, "tracker=mlflow", "tracker.nest_sweep=true", "tracker.traces=none", "seed=0,1")
+    assert done.returncode == 0, done.stderr
+    assert "viewStateShareKey=kurve-sweep-three" in done.stdout
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    [experiment] = [one for one in client.search_experiments() if one.name == "kurve"]
+    found = client.search_runs([experiment.experiment_id])
+    [own] = [run for run in found if run.data.tags.get("kurve.kind") == "sweep"]
+    parents = [run.data.tags.get("mlflow.parentRunId") for run in found if run is not own]
+    assert parents == [own.info.run_id] * 2
+    assert {run.info.status for run in found} == {"FINISHED"}

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from kurve.errors import MetricError
-from kurve.metrics.bootstrap import student_quantile
-from kurve.metrics.seeds import seed_effect
+from kurve.metrics.bootstrap import mean_interval, student_quantile
+from kurve.metrics.paired import difference_interval
+from kurve.metrics.seeds import over_seeds, seed_effect
 
 
 def drawn(
@@ -48,3 +49,34 @@ def test_seeds_that_differ_widen_the_interval_and_are_named() -> None:
 def test_what_says_nothing_of_seeds_is_refused(table: np.ndarray) -> None:
     with pytest.raises(MetricError):
         seed_effect(table)
+
+
+def test_a_mean_over_seeds_has_the_interval_of_each_kind_of_chance() -> None:
+    table = np.array([[0.2, 0.4, 0.9], [0.3, 0.5, 1.0], [0.1, 0.6, 0.8], [0.2, 0.5, 0.7]])
+    found = over_seeds(table)
+    means = table.mean(axis=1)
+    half = student_quantile(1.959964, 4) * means.std(ddof=1) / 2
+    assert found.value == pytest.approx(table.mean())
+    assert found.by_seed == pytest.approx(means)
+    assert found.problems == mean_interval(table.mean(axis=0))
+    assert found.seeds is not None
+    assert (found.seeds.low, found.seeds.high) == pytest.approx((table.mean() - half, table.mean() + half))
+    effect = seed_effect(table)
+    assert found.spread == effect.seed_spread
+    assert found.both is not None
+    assert (found.both.low, found.both.high) == (max(effect.change.low, 0), min(effect.change.high, 1))
+    assert over_seeds(table - 1, signed=True).problems == difference_interval((table - 1).mean(axis=0))
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_fewer_than_three_seeds_establish_nothing_of_another_seed(seeds: int) -> None:
+    found = over_seeds(np.full((seeds, 5), 0.25))
+    assert (found.seeds, found.both, found.spread) == (None, None, None)
+    assert found.value == 0.25
+    assert found.problems.low < 0.25 < found.problems.high
+
+
+@pytest.mark.parametrize("table", [np.zeros(3), np.zeros((0, 2)), np.full((3, 4), 1.5), np.full((3, 4), -0.5)])
+def test_values_that_are_no_fractions_of_seeds_and_problems_are_refused(table: np.ndarray) -> None:
+    with pytest.raises(MetricError):
+        over_seeds(table)

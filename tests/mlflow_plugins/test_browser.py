@@ -79,6 +79,33 @@ def test_the_saved_view_shows_the_curves_over_a_log_axis(page: Page, runs: list[
     assert [int(step) for step in steps] == [1, 2, 3, 4, 5]
 
 
+def test_the_view_of_a_sweep_shows_its_runs_alone(page: Page, runs: list[MlflowTracker], server: Server) -> None:
+    for run, job in zip(runs[:2], "ab", strict=True):
+        told = MlflowTracker(uri=server.uri)
+        told.attach(run.run_id)
+        told.log_tags({"kurve.sweep": "two", "kurve.sweep.job": job * 12})
+    tracker = MlflowTracker(uri=server.uri, experiment="browser")
+    info = run_info("eeee", name="sweep two", params={}, tags={"kurve.kind": "sweep", "kurve.sweep": "two"})
+    tracker.start(dataclasses.replace(info, dataset_name=""))
+    tracker.finish("FINISHED")
+    assert "Curves of the sweep's runs" in tracker.hint
+    page.goto(tracker.view_url)
+    page.get_by_text("2 matching runs").first.wait_for()
+    page.wait_for_function(
+        """() => [...document.querySelectorAll('.js-plotly-plot')]
+            .some(p => p.layout && p.layout.xaxis && p.layout.xaxis.type === 'log' && p.data.length >= 2)"""
+    )
+    page.wait_for_timeout(2000)
+    shot(page, "sweep-view")
+    text = page.inner_text("body")
+    assert "base on gsm8k" in text
+    assert "base on math500" not in text
+    page.goto(tracker.url)
+    link = page.get_by_text("pass@k of its runs").first
+    link.wait_for()
+    assert link.get_attribute("href").endswith("viewStateShareKey=kurve-sweep-two&compareRunsMode=CHART")
+
+
 def test_the_saved_view_lays_the_histograms_of_runs_side_by_side(page: Page, runs: list[MlflowTracker]) -> None:
     page.set_viewport_size({"width": 2200, "height": 2400})  # cards below the fold load nothing
     page.goto(runs[0].view_url)

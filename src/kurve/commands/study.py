@@ -17,6 +17,7 @@ from rich.text import Text
 from kurve import study
 from kurve.commands.build import build, opened, plain
 from kurve.commands.compared import comparison_settings
+from kurve.commands.made import tell
 from kurve.commands.sample import stop_on_sigterm
 from kurve.commands.sampling_plan import whole
 from kurve.commands.study_promote import Promoted, promote_all, refusal, show_promotions
@@ -64,6 +65,7 @@ def main(cfg: DictConfig) -> None:
         versions = publish_comparison(cfg, name, folder, stages, finished, compared, tracker)
         promoted, wrong = promote_all(cfg, folder, promotions, stages, finished=finished, versions=versions)
     _show(folder, stages, finished, compared, tracker, promoted=promoted)
+    tell("study", folder, paths={}, name=name, run_id=tracker.run_id, run_url=tracker.url)
     if wrong:
         raise StudyError("\n".join([*wrong, f"Go on: {_again()}"]))
     if refused := refusal(promotions, promoted):
@@ -121,12 +123,25 @@ def _check_composes(cfg: DictConfig, name: str, stages: list[Stage]) -> None:
         ConfigError: the stage, and what Hydra says.
     """
     for stage in stages:
-        words = _overrides(cfg, name, stage, dict.fromkeys(stage.needs, _PLACEHOLDER))
-        try:
-            compose(stage.command, overrides=[opened(word) if stage.command == "train" else word for word in words])
-        except (HydraException, OmegaConfBaseException) as error:
-            text = str(error).strip().splitlines()[0]
-            raise ConfigError(f"stages.{stage.name}: kurve {stage.command} cannot be composed: {text}") from error
+        _composed(cfg, name, stage)
+
+
+def composed_stages(cfg: DictConfig) -> list[tuple[Stage, DictConfig]]:
+    """The stages of the config in order, each with its own config; what earlier ones make is unknown in it.
+
+    Raises:
+        ConfigError: a stage that cannot be run.
+    """
+    return [(stage, _composed(cfg, "check", stage)) for stage in _stages(cfg)]
+
+
+def _composed(cfg: DictConfig, name: str, stage: Stage) -> DictConfig:
+    words = _overrides(cfg, name, stage, dict.fromkeys(stage.needs, _PLACEHOLDER))
+    try:
+        return compose(stage.command, overrides=[opened(word) if stage.command == "train" else word for word in words])
+    except (HydraException, OmegaConfBaseException) as error:
+        text = str(error).strip().splitlines()[0]
+        raise ConfigError(f"stages.{stage.name}: kurve {stage.command} cannot be composed: {text}") from error
 
 
 class _Anything(dict[str, str]):

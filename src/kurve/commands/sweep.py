@@ -1,4 +1,4 @@
-"""`kurve sweep`: how the jobs of a sweep fare, and the end of those whose process is gone."""
+"""`kurve sweep`: how the jobs of a sweep fare, what they measured, and the end of those whose process is gone."""
 
 import difflib
 from collections.abc import Sequence
@@ -10,31 +10,42 @@ from rich.table import Table
 from rich.text import Text
 
 from kurve import sweep
-from kurve.commands.sweep_close import close_runs
+from kurve.commands.sweep_close import close_runs, tracker_of_job
 from kurve.commands.sweep_show import jobs_table
+from kurve.commands.sweep_summary import SWEEP_KIND
 from kurve.commands.sweeping import FOLDER
 from kurve.errors import ConfigError
+from kurve.store.lock import holder
 from kurve.sweep import JobStatus, Sweep
 
-ACTIONS = ("status", "reconcile")
+ACTIONS = ("status", "reconcile", "report")
 
 
 def main(cfg: DictConfig) -> None:
     """Show one sweep, or list all; `reconcile` first closes the jobs that nobody runs any more.
 
+    `report` says what one of them measured, see `sweep_report`.
+
     Raises:
-        ConfigError: there is no such action or sweep.
+        ConfigError: there is no such action or sweep, or nothing to report.
+        DataError: what a sweep measured cannot be reported together.
         SweepError: a record is damaged.
         TrackingError: a tracker cannot be reached.
     """
     if cfg.action not in ACTIONS:
-        raise ConfigError(f"kurve sweep takes {' or '.join(ACTIONS)} and the name of a sweep, got {cfg.action!r}")
+        raise ConfigError(
+            f"kurve sweep takes {', '.join(ACTIONS[:-1])} or {ACTIONS[-1]} and the name of a sweep, got {cfg.action!r}"
+        )
     root = Path(cfg.paths.out) / FOLDER
     console = Console(highlight=False)
     sweeps = _named(root, cfg.sweep_name)
+    if cfg.action == "report":
+        _report(cfg, sweeps, root)
+        return
     if cfg.action == "reconcile":
         for one in sweeps:
             _close(cfg, one, one.folder(root), console)
+            _close_own_run(cfg, one, one.folder(root), console)
     if len(sweeps) == 1:
         [only] = sweeps
         folder = only.folder(root)
@@ -46,6 +57,17 @@ def main(cfg: DictConfig) -> None:
         console.print(
             Text(f"there are no sweeps in {root}; kurve evaluate -m seed=0,1,2 ... makes one"), soft_wrap=True
         )
+
+
+def _report(cfg: DictConfig, sweeps: Sequence[Sweep], root: Path) -> None:
+    from kurve.commands.sweep_report import report_sweep  # matplotlib takes a second that status has no use for
+
+    if len(sweeps) != 1:
+        known = ", ".join(one.name for one in sweeps) or "none"
+        raise ConfigError(f"kurve sweep report needs the name of one sweep; there are {known}")
+    [only] = sweeps
+    folder = only.folder(root)
+    report_sweep(cfg, only, folder, tracker_of_job(cfg.get("tracker"), folder / only.jobs[0].key))
 
 
 def _named(root: Path, name: object) -> list[Sweep]:
@@ -73,6 +95,17 @@ def _close(cfg: DictConfig, one: Sweep, folder: Path, console: Console) -> None:
             console.print(Text(f"{one.name}: {job.key} was running and its process is gone: KILLED"), soft_wrap=True)
     for run_id, key in close_runs(cfg.get("tracker"), one.name, folder, one.jobs):
         console.print(Text(f"{one.name}: the run {run_id} of {key} was open: KILLED"), soft_wrap=True)
+
+
+def _close_own_run(cfg: DictConfig, one: Sweep, folder: Path, console: Console) -> None:
+    """Close the sweep's own run where it was opened before its jobs and the process that started them is gone."""
+    if not one.jobs or holder(folder / sweep.LOCK):
+        return
+    tracker = tracker_of_job(cfg.get("tracker"), folder / one.jobs[0].key)
+    for run_id in tracker.find_running({"kurve.kind": SWEEP_KIND, "kurve.sweep": one.name}):
+        tracker.attach(run_id)
+        tracker.finish("KILLED")
+        console.print(Text(f"{one.name}: the sweep's own run {run_id} was open: KILLED"), soft_wrap=True)
 
 
 def _overview(root: Path, sweeps: Sequence[Sweep]) -> Table:

@@ -32,7 +32,7 @@ def close_runs(tracker: DictConfig | None, name: str, folder: Path, jobs: Sequen
     for job, record in zip(jobs, sweep.states(folder, jobs), strict=True):
         if record.status in (JobStatus.RUNNING, JobStatus.WAITING):
             continue
-        found = _tracker(tracker, folder / job.key)
+        found = tracker_of_job(tracker, folder / job.key)
         tags = dict(zip(provenance.SWEEP_TAGS.values(), (name, job.key), strict=True))
         for run_id in found.find_running(tags):
             found.attach(run_id)
@@ -40,7 +40,7 @@ def close_runs(tracker: DictConfig | None, name: str, folder: Path, jobs: Sequen
             yield run_id, job.key
 
 
-def _tracker(node: DictConfig | None, folder: Path) -> Tracker:
+def tracker_of_job(node: DictConfig | None, folder: Path) -> Tracker:
     """The tracker that is given, or the one the job was started with; one that keeps nothing if it had none."""
     if node is None:
         try:

@@ -5,17 +5,19 @@ import io
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from omegaconf import DictConfig
+from rich.console import Console
+from rich.text import Text
 
 from kurve.commands import provenance
 from kurve.commands.build import build
 from kurve.commands.sweep_show import differing, numbers, shared_pass_keys
 from kurve.sweep import Job, JobRecord, JobStatus
-from kurve.tracking import RunInfo, TimedPoint, Tracker, now_ms
+from kurve.tracking import NullTracker, RunInfo, TimedPoint, Tracker, now_ms
 
 FOLDER = "sweep"  # of the run's files
 SWEEP_KIND = "sweep"
@@ -73,23 +75,68 @@ def summary(name: str, command: str, folder: Path, jobs: Sequence[Job], records:
     return Summary(name, command, jobs, records, [numbers(folder / job.key) for job in jobs])
 
 
-def track(cfg: DictConfig, found: Summary) -> str:
-    """Log the summary to a run of its own, which is FINISHED when all jobs are; its address, empty without a tracker.
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """What is logged beside the summary, also to one that is finished."""
+
+    files: Sequence[Path] = ()
+    folder: str = FOLDER
+    points: Sequence[TimedPoint] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def tracker_of(cfg: DictConfig) -> Tracker:
+    """The tracker of the config; one that keeps nothing if it has none."""
+    tracker: Tracker = NullTracker() if cfg.get("tracker") is None else build(cfg.tracker, "tracker")
+    return tracker
+
+
+def nests(cfg: DictConfig) -> bool:
+    """Whether the tracker makes the jobs' runs children of the sweep's own."""
+    return bool(cfg.get("tracker") and cfg.tracker.get("nest_sweep"))
+
+
+def opened(tracker: Tracker, found: Summary) -> str:
+    """The id of the sweep's own run, which is there before those of its jobs.
+
+    Raises:
+        TrackingError: the tracker cannot be reached; nothing was started.
+    """
+    tracker.check()
+    tracker.start(_run_info(found))
+    return tracker.run_id
+
+
+def show_run(tracker: Tracker) -> None:
+    """Print where the sweep's own run is, and how to look at its jobs' curves."""
+    console = Console(highlight=False)
+    if tracker.url:
+        console.print(Text(f"run      {tracker.url}"), soft_wrap=True)
+    if tracker.hint:
+        console.print(Text(tracker.hint), soft_wrap=True)
+
+
+def track(tracker: Tracker, found: Summary, extra: Extra | None = None) -> None:
+    """Log the summary to a run of its own, which is FINISHED when all jobs are.
 
     Raises:
         TrackingError: the tracker cannot be reached; the jobs have their own runs, and the same command sends it.
     """
-    if cfg.get("tracker") is None:
-        return ""
-    tracker: Tracker = build(cfg.tracker, "tracker")
     tracker.check()
-    if tracker.start(_run_info(found)):
+    new = tracker.start(_run_info(found))
+    if new:
         with TemporaryDirectory(prefix="kurve-") as folder:
             tracker.log_files(_write(found, Path(folder)), FOLDER)
         tracker.log_points(_points(found))
+    elif extra is not None:
+        tracker.attach(tracker.run_id)
+    if extra is not None:
+        tracker.log_files(extra.files, extra.folder)
+        tracker.log_points(extra.points)
+        tracker.log_tags(extra.tags)
+    if new:
         done = all(record.status is JobStatus.FINISHED for record in found.records)
         tracker.finish("FINISHED" if done else "FAILED")
-    return tracker.url
 
 
 def _run_info(found: Summary) -> RunInfo:

@@ -1,9 +1,10 @@
 """A multirun: every job checked before the first is started, finished ones skipped, the rest handed to a launcher."""
 
+import dataclasses
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -23,7 +24,7 @@ from kurve.commands.build import plain
 from kurve.commands.job import CONTROLLER, identity
 from kurve.commands.sweep_close import close_runs
 from kurve.commands.sweep_show import common_folder, differing, jobs_table, tail_of
-from kurve.commands.sweep_summary import summary, track
+from kurve.commands.sweep_summary import nests, opened, show_run, summary, track, tracker_of
 from kurve.commands.sweep_watch import watched
 from kurve.commands.training_plan import label
 from kurve.errors import ConfigError, KurveError, SweepError
@@ -47,6 +48,7 @@ class Sweeping:
     loader: ConfigLoader
     launcher: Launcher
     batch: int | None  # jobs a call of the launcher
+    parent: str = ""  # id of the sweep's own run, where the jobs' runs are its children
 
 
 def run_sweep(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str) -> list[JobRecord]:
@@ -64,19 +66,24 @@ def run_sweep(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str)
         ConfigError: a job that cannot run, or two that are the same; nothing was started.
         SweepError: jobs did not finish; the same command tries those again.
     """
-    jobs = _checked(sweeping, _complete(sweeping, points, command), command)
+    jobs = checked(sweeping, _complete(sweeping, points, command), command)
+    _refuse_twins(jobs)
     name = sweep_name(sweeping.config, command, jobs)
     folder = Path(sweeping.config.paths.out) / FOLDER / name
     with sweep.locked(folder):
         sweep.write(folder, sweep.joined(sweep.read(folder), Sweep(name, command, tuple(jobs))))
-        crash = _run(sweeping, name, folder, jobs)
+        tracker = tracker_of(sweeping.config)
+        if nests(sweeping.config):
+            before = summary(name, command, folder, jobs, sweep.states(folder, jobs))
+            sweeping = dataclasses.replace(sweeping, parent=opened(tracker, before))
+        crash = run_jobs(sweeping, name, folder, jobs)
         records = sweep.states(folder, jobs)
-    _show(name, folder, jobs, records)
+    show_jobs(name, folder, jobs, records)
     unfinished = [job for job, record in zip(jobs, records, strict=True) if record.status is not JobStatus.FINISHED]
     for run_id, key in close_runs(sweeping.config.get("tracker"), name, folder, unfinished):
         sys.stderr.write(f"KILLED   the run {run_id} of {key}, whose process is gone\n")
-    if url := track(sweeping.config, summary(name, command, folder, jobs, records)):
-        Console(highlight=False).print(Text(f"run      {url}"), soft_wrap=True)
+    track(tracker, summary(name, command, folder, jobs, records))
+    show_run(tracker)
     if any(record.status is not JobStatus.FINISHED for record in records):
         raise SweepError(_in_words(name, jobs, records, crash))
     return records
@@ -121,11 +128,23 @@ def _complete(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str)
     return points if complete is None else complete(sweeping.config, points)
 
 
-def _checked(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str) -> list[Job]:
+def checked(
+    sweeping: Sweeping,
+    points: Sequence[Sequence[str]],
+    command: str,
+    *,
+    also: Callable[[DictConfig], None] | None = None,
+) -> list[Job]:
     """A job for each point, all of which could start.
 
+    Args:
+        sweeping: config, loader and launcher.
+        points: the overrides of each job.
+        command: which all of them run.
+        also: what else is to be checked of each job's config.
+
     Raises:
-        ConfigError: one cannot, or two are the same.
+        ConfigError: one cannot.
     """
     check = getattr(import_module(f"kurve.commands.{command}"), "check", None)
     jobs: list[Job] = []
@@ -138,6 +157,8 @@ def _checked(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str) 
                 jobs.append(Job(job_key(command, task), tuple(point)))
                 if check is not None:
                     check(task)
+                if also is not None:
+                    also(task)
         except (KurveError, OmegaConfBaseException) as error:
             refused.append(f"{shlex.join(named)}: {error}")
     if refused:
@@ -147,7 +168,6 @@ def _checked(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str) 
             + "\n".join(refused[:_SHOWN])
             + more
         )
-    _refuse_twins(jobs)
     return jobs
 
 
@@ -189,37 +209,49 @@ def _without_hydra(cfg: DictConfig) -> DictConfig:
     return task
 
 
-def _run(sweeping: Sweeping, name: str, folder: Path, jobs: Sequence[Job]) -> BaseException | None:
+def run_jobs(
+    sweeping: Sweeping, name: str, folder: Path, jobs: Sequence[Job], *, shared: Sequence[str] = ()
+) -> BaseException | None:
     """Start what is to be done, and wait for what an earlier start left at work.
 
     A launcher that crashes under its jobs is started again for those it took along.
 
+    Args:
+        sweeping: config, loader and launcher.
+        name: of the sweep.
+        folder: of the sweep.
+        jobs: all that are asked for.
+        shared: overrides that need not be shown, since jobs at other times have them too.
+
     Returns:
         What the launcher's last crash was; None if it did not crash.
     """
-    labels = [shlex.join(named) for named in differing([job.overrides for job in jobs])]
+    known = set(shared)
+    special = differing([job.overrides for job in jobs])
+    named = [
+        (job, shlex.join(word for word in words if word not in known)) for job, words in zip(jobs, special, strict=True)
+    ]
     records = _closed(folder, jobs)
     before = [record.attempt for record in records]
     crash: BaseException | None = None
     launched = stuck = False
     while True:
-        named = list(zip(jobs, labels, strict=True))
         todo = [
             one
             for one, record, tried in zip(named, records, before, strict=True)
             if not stuck and _is_open(record, launched=launched) and record.attempt - tried < _ATTEMPTS
         ]
         at_work = [one for one, record in zip(named, records, strict=True) if record.status is JobStatus.RUNNING]
-        known = sum(record.status is JobStatus.FINISHED for record in records)
+        finished = sum(record.status is JobStatus.FINISHED for record in records)
         if todo:
             sys.stderr.write(_announced(name, len(jobs), len(todo)))
-            with watched(folder, todo, known=known, total=len(jobs)):
+            with watched(folder, todo, known=finished, total=len(jobs)):
                 crash, launched = _launch(sweeping, name, folder, [job for job, _ in todo]), True
         elif at_work:
             sys.stderr.write(
                 f"sweep {name}: {len(at_work)} of {len(jobs)} jobs are at work already; waiting for them\n"
             )
-            with watched(folder, at_work, known=known, total=len(jobs)):
+            with watched(folder, at_work, known=finished, total=len(jobs)):
                 _await_end(folder, [job for job, _ in at_work])
         else:
             return crash
@@ -256,7 +288,8 @@ def _launch(sweeping: Sweeping, name: str, folder: Path, jobs: Sequence[Job]) ->
     config = sweeping.config
     with open_dict(config):
         config.hydra.sweep.dir = str(folder)
-        config.hydra.overrides.hydra.extend(_of_all(config, name, folder))
+        known = set(config.hydra.overrides.hydra)  # a launcher may be started more than once
+        config.hydra.overrides.hydra.extend([word for word in _of_all(sweeping, name, folder) if word not in known])
     size = sweeping.batch or len(jobs)
     for start in range(0, len(jobs), size):
         batch = [[*job.overrides, *_of_job(job)] for job in jobs[start : start + size]]
@@ -267,13 +300,15 @@ def _launch(sweeping: Sweeping, name: str, folder: Path, jobs: Sequence[Job]) ->
     return None
 
 
-def _of_all(config: DictConfig, name: str, folder: Path) -> list[str]:
+def _of_all(sweeping: Sweeping, name: str, folder: Path) -> list[str]:
     """What every job is told: the sweep, its folder, and where things are kept, also where it is started elsewhere."""
+    config = sweeping.config
     variables = {
         _SWEEP_VARIABLE: name,
         CONTROLLER: identity(),
         "KURVE_OUT": str(config.paths.out),
         "KURVE_CACHE": str(config.paths.cache),
+        **({provenance.SWEEP_RUN[0]: sweeping.parent} if sweeping.parent else {}),
     }
     return [f"hydra.sweep.dir={quoted(str(folder))}", *(_variable(*one) for one in variables.items())]
 
@@ -287,7 +322,8 @@ def _variable(name: str, value: str) -> str:
     return f"++hydra.job.env_set.{name}={quoted(value)}"
 
 
-def _show(name: str, folder: Path, jobs: Sequence[Job], records: Sequence[JobRecord]) -> None:
+def show_jobs(name: str, folder: Path, jobs: Sequence[Job], records: Sequence[JobRecord]) -> None:
+    """Print a table of the jobs, and where they are."""
     console = Console(highlight=False)
     console.print(jobs_table(name, jobs, records, folder))
     if made := common_folder(records):

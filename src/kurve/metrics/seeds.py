@@ -11,7 +11,9 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from kurve.errors import MetricError
-from kurve.metrics.bootstrap import CONSTANT, Estimate, normal_quantile
+from kurve.metrics.bootstrap import CONSTANT, Estimate, mean_interval, normal_quantile, student_quantile
+from kurve.metrics.paired import difference_interval
+from kurve.metrics.passk import Floats
 
 LEAST_SEEDS = 3
 
@@ -23,6 +25,58 @@ class SeedEffect:
     change: Estimate  # for further seeds and problems like these, fractions
     seed_spread: float  # standard deviation of a seed's true mean change, 0 if the seeds differ by no more than chance
     num_seeds: int
+
+
+@dataclass(frozen=True, slots=True)
+class OverSeeds:
+    """A mean over seeds and problems with its two kinds of uncertainty, apart and together.
+
+    Fewer than 3 seeds say nothing of another seed: `seeds`, `both` and `spread` are None.
+    """
+
+    value: float  # fraction
+    by_seed: Floats  # mean over problems, [S]
+    problems: Estimate  # for problems like these, and these very seeds
+    seeds: Estimate | None  # for another seed, and these very problems; the noise of sampling is in it
+    both: Estimate | None  # for another seed and problems like these
+    spread: float | None  # standard deviation of a seed's true mean, as in `SeedEffect`
+
+
+def over_seeds(values: ArrayLike, *, signed: bool = False, confidence: float = 0.95) -> OverSeeds:
+    """Mean of one value a seed and problem.
+
+    Over seeds Student's t interval of the S means; over problems that of `mean_interval`, or with `signed` that of
+    `difference_interval`; over both `seed_effect`.
+
+    Args:
+        values: fractions, [S, P]; all seeds on the same problems.
+        signed: they are differences, from -1 to 1.
+        confidence: of each interval, a fraction.
+
+    Raises:
+        MetricError: no values, values out of range, or a confidence outside (0, 1).
+    """
+    table = np.asarray(values, dtype=np.float64)
+    if table.ndim != 2 or table.size == 0:
+        raise MetricError(f"need a value for each seed and problem, [S, P], got shape {table.shape}")
+    if not np.all((table >= (-1 if signed else 0)) & (table <= 1)):
+        raise MetricError(f"need {'differences from -1' if signed else 'fractions from 0'} to 1")
+    seeds, problems = table.shape
+    interval = difference_interval if signed else mean_interval
+    over_problems = interval(np.clip(table.mean(axis=0), -1, 1), confidence=confidence)
+    by_seed = table.mean(axis=1)
+    if seeds < LEAST_SEEDS or problems < 2:
+        return OverSeeds(float(table.mean()), by_seed, over_problems, None, None, None)
+    half = student_quantile(normal_quantile(confidence), seeds) * float(by_seed.std(ddof=1)) / np.sqrt(seeds)
+    effect = seed_effect(table, confidence=confidence)
+    return OverSeeds(
+        effect.change.value,
+        by_seed,
+        over_problems,
+        _within(effect.change.value - half, effect.change.value + half, effect.change.value, signed=signed),
+        _within(effect.change.low, effect.change.high, effect.change.value, signed=signed),
+        effect.seed_spread,
+    )
 
 
 def seed_effect(differences: ArrayLike, *, confidence: float = 0.95) -> SeedEffect:
@@ -71,3 +125,8 @@ def seed_effect(differences: ArrayLike, *, confidence: float = 0.95) -> SeedEffe
         float(np.sqrt(spread)) if spread > CONSTANT**2 else 0.0,
         seeds,
     )
+
+
+def _within(low: float, high: float, value: float, *, signed: bool) -> Estimate:
+    """The interval, cut where no fraction or difference can be."""
+    return Estimate(value, max(low, -1.0 if signed else 0.0), min(high, 1.0))
