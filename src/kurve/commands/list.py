@@ -52,6 +52,16 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def groups_of(arguments: Sequence[str]) -> list[str]:
+    """Names of all that can be listed, with the folders of configs that the arguments name.
+
+    Raises:
+        ConfigError: a folder of configs is none.
+    """
+    folders, _ = _config_dirs(arguments)
+    return [*_groups([*folders, *own_folders()]), FIGURES, STORED]
+
+
 def _default_root() -> Path:
     import os
 
