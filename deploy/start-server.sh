@@ -37,6 +37,7 @@ PYTHON
 
 exec mlflow server --app-name kurve-auth \
   --host "${KURVE_HOST:-0.0.0.0}" --port "${KURVE_PORT:-5000}" --workers "${KURVE_WORKERS:-4}" \
+  --uvicorn-opts "--timeout-worker-healthcheck 60" \
   --artifacts-destination "s3://$KURVE_BUCKET/mlflow" \
   --allowed-hosts "$KURVE_ALLOWED_HOSTS" \
   --cors-allowed-origins "${KURVE_ALLOWED_ORIGINS:-https://${KURVE_ALLOWED_HOSTS%%,*}}"

@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from kurve.report_points import report_points
-from kurve.tracking import TimedPoint
+from kurve.tracking import IMAGE_SUFFIX, TimedPoint
 from kurve.types import Report
 from mlflow_plugins.kurve.reports import CURVE_POINTS
 from mlflow_plugins.kurve.tracker import MlflowTracker
@@ -91,7 +91,10 @@ def shared(postgresql: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
     folder = tmp_path_factory.mktemp("server")
     bare = postgresql.database("shared")
     with object_store(folder) as objects:
-        options = ("--app-name", "kurve", "--workers", "4", "--artifacts-destination", f"s3://{BUCKET}/mlflow")
+        options = [
+            "--app-name", "kurve", "--workers", "4", "--artifacts-destination", f"s3://{BUCKET}/mlflow",
+            "--uvicorn-opts", "--timeout-worker-healthcheck 120",
+        ]  # fmt: skip
         database = bare.replace("postgresql:", "postgresql+psycopg2:")
         with serving(folder, *options, environment=objects.environment, database=database) as server:
             yield Shared(server, objects, bare)
@@ -202,7 +205,9 @@ def assert_is_the_evaluation(shared: Shared, run: Run, here: Mapping[str, bytes]
             assert run.data.metrics[f"gsm8k/{name}"] == pytest.approx(value, abs=1e-12), name
     files = shared.artifacts(run.info.run_id, folder)
     for name, content in here.items():
-        assert files[f"kurve/{name}"] == content, name
+        if not name.endswith(IMAGE_SUFFIX):  # those are sent as MLflow's images, in a form of its own
+            assert files[f"kurve/{name}"] == content, name
+    assert any(name.startswith("images/") for name in files)
 
 
 def test_eight_evaluations_that_start_at_once_are_all_there(shared: Shared, tmp_path: Path) -> None:

@@ -22,10 +22,7 @@ _kurve_complete() {
 }
 complete -o nospace -o default -F _kurve_complete kurve
 """
-_FISH = """
-complete -c kurve -f -a '(env COMP_LINE=(commandline -cp | string collect) kurve -sc query=fish 2>/dev/null)'
-"""
-_SCRIPTS = {"bash": _BASH, "fish": _FISH}
+_SCRIPTS = {"bash": _BASH}
 
 
 def main(arguments: Sequence[str], commands: Mapping[str, str], choices: Callable[[str], Mapping[str, str]]) -> str:
@@ -44,9 +41,7 @@ def main(arguments: Sequence[str], commands: Mapping[str, str], choices: Callabl
         return _SCRIPTS[shell]
     if action == "query" and shell in _SCRIPTS:
         return "\n".join(proposals(os.environ.get("COMP_LINE", ""), commands, choices))
-    raise ConfigError(
-        f'for completion in {" or ".join(_SCRIPTS)}: eval "$(kurve -sc install=bash)", kurve -sc install=fish | source'
-    )
+    raise ConfigError('kurve completes in bash: eval "$(kurve -sc install=bash)"')
 
 
 def proposals(line: str, commands: Mapping[str, str], choices: Callable[[str], Mapping[str, str]]) -> list[str]:
