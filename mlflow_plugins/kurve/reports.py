@@ -12,6 +12,7 @@ from kurve.tracking import Point
 from kurve.types import Report
 from mlflow_plugins.kurve import describe
 from mlflow_plugins.kurve.fields import names
+from mlflow_plugins.kurve.firsts import write_shared
 from mlflow_plugins.kurve.images import is_image, send_images
 from mlflow_plugins.kurve.spool import is_away
 from mlflow_plugins.kurve.views import VIEW, Charts, save_sweep_view, save_view, sweep_view, view_url
@@ -76,4 +77,4 @@ def _note_experiment(client: MlflowClient, experiment_id: str, *, saved_view: bo
     """Describe the experiment once: what a person wrote stays, also where they left it empty."""
     if describe.NOTE_TAG not in client.get_experiment(experiment_id).tags:
         note = describe.experiment_note(experiment_id, view_url("", experiment_id) if saved_view else "")
-        client.set_experiment_tag(experiment_id, describe.NOTE_TAG, note)
+        write_shared(lambda: client.set_experiment_tag(experiment_id, describe.NOTE_TAG, note))

@@ -25,6 +25,7 @@ from mlflow_plugins.kurve.connection import Address, background, connect, resolv
 from mlflow_plugins.kurve.describe import FOLDER
 from mlflow_plugins.kurve.experiments import open_experiment
 from mlflow_plugins.kurve.fields import MAX_NAME, MAX_PARAM, clipped, names, text
+from mlflow_plugins.kurve.firsts import write_shared
 from mlflow_plugins.kurve.images import is_image, send_images
 from mlflow_plugins.kurve.points import send_points
 from mlflow_plugins.kurve.registry import MlflowRegistry
@@ -391,7 +392,7 @@ class MlflowTracker:
         versions = json.dumps(dict(run.versions), indent=1, sort_keys=True)
         client.log_text(run_id, versions, f"{FOLDER}/versions.json")
         if run.dataset_name and (found is None or not found.inputs.dataset_inputs):
-            client.log_inputs(run_id, [describe.dataset(run)])
+            write_shared(lambda: client.log_inputs(run_id, [describe.dataset(run)]))
 
     def _require_run(self, what: str) -> str:
         if not self._run_id:

@@ -14,6 +14,7 @@ import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 from uuid import NAMESPACE_URL, uuid5
@@ -23,6 +24,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
+
+from mlflow_plugins.kurve.firsts import write_shared
 
 VIEW = "kurve"  # id of the experiment's view
 _TAG = "mlflow.sharedViewState."
@@ -108,7 +111,7 @@ def save_view(client: MlflowClient, experiment_id: str, charts: Charts) -> bool:
         if len(value) > MAX_VIEW_TAG:
             _log.warning("the saved chart view is full; it stays without charts of %s", charts.benchmark)
             return False
-        client.set_experiment_tag(experiment_id, VIEW_TAG, value)
+        write_shared(partial(client.set_experiment_tag, experiment_id, VIEW_TAG, value))
     return True
 
 

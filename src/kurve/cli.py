@@ -84,6 +84,11 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     wants_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
+        if arguments[0] in ("-sc", "--shell-completion"):
+            from kurve.commands.completion import main as complete
+
+            _say(complete(arguments[1:], COMMANDS, lambda command: _EXAMPLES.get(command, {})))
+            return 0
         return _dispatch(arguments[0], arguments[1:])
     except KurveError as error:
         if wants_trace:

@@ -83,7 +83,7 @@ class Server:
             self._process = subprocess.Popen(
                 command, env=environment, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
             )
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()

@@ -76,7 +76,18 @@ def _deferred(node: DictConfig, name: str) -> Any:
     try:
         return instantiate(node, _convert_="all", _partial_=True, **extra)
     except (InstantiationException, OmegaConfBaseException) as error:
-        raise ConfigError(f"{name}: {error}") from error
+        raise ConfigError(f"{name}: {_without_import(error) or error}") from error
+
+
+def _without_import(error: BaseException) -> str:
+    """What to do about a target that cannot be imported, the usual one of which is a user's own; empty otherwise."""
+    target = re.search(r"locating target '([^']+)'", str(error))
+    while error.__cause__ is not None:
+        error = error.__cause__
+    if target is None or not isinstance(error, ImportError | AttributeError):
+        return ""
+    told = "install its package, or name its folder in PYTHONPATH (PYTHONPATH=. kurve ...)"
+    return f"{target[1]} cannot be imported: {error}; {told}"
 
 
 def _check_keywords(target: Any, settings: Mapping[str, object], name: str) -> None:

@@ -1,7 +1,7 @@
 """`kurve list`: what can be chosen, and what is stored."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from kurve.commands.own_configs import own_folders
 from kurve.errors import ConfigError
 from kurve.store import list_stores
 from kurve.types import SamplingSpec
@@ -18,10 +19,18 @@ STORED = "samples"
 FIGURES = "figure"
 PIPED_WIDTH = 1000  # columns: rows stay whole for grep and cut
 
+_CONFIG_DIR = ("--config-dir", "-cd")
+_NOT_LISTED = ("accelerate", "hydra", "local")
+
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the options of a config group, or the sample stores; exit code 0."""
-    groups = _groups()
+    """Print the options of a config group, or the sample stores; exit code 0.
+
+    Raises:
+        ConfigError: there is no such group, or a folder of configs is none.
+    """
+    folders, arguments = _config_dirs(arguments)
+    groups = _groups([*folders, *own_folders()])
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=PIPED_WIDTH)
@@ -43,28 +52,66 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def groups_of(arguments: Sequence[str]) -> list[str]:
+    """Names of all that can be listed, with the folders of configs that the arguments name.
+
+    Raises:
+        ConfigError: a folder of configs is none.
+    """
+    folders, _ = _config_dirs(arguments)
+    return [*_groups([*folders, *own_folders()]), FIGURES, STORED]
+
+
 def _default_root() -> Path:
     import os
 
     return Path(os.environ.get("KURVE_OUT", "outputs")).expanduser() / "samples"
 
 
-def _groups() -> dict[str, Traversable]:
-    root = files("kurve.conf")
-    return {
-        entry.name: entry
-        for entry in sorted(root.iterdir(), key=lambda entry: entry.name)
-        if entry.is_dir() and entry.name not in ("accelerate", "hydra", "local") and not entry.name.startswith("_")
-    }
+def _config_dirs(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """The folders of `--config-dir`, as Hydra takes it, and the other words.
+
+    Raises:
+        ConfigError: no folder follows, or there is none of that name.
+    """
+    folders: list[Path] = []
+    others: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        flag, sign, value = word.partition("=")
+        if flag not in _CONFIG_DIR:
+            others.append(word)
+            continue
+        given = value if sign else next(words, "")
+        if not given or not Path(given).is_dir():
+            raise ConfigError(f"{flag} takes a folder of configs, got '{given}': kurve list benchmark {flag} my_conf")
+        folders.append(Path(given))
+    return folders, others
 
 
-def _options(group: Traversable, name: str) -> Table:
+def _groups(own: Sequence[Path]) -> dict[str, dict[str, str]]:
+    """Options of each group, with what their first comments say; kurve's own win, as when they are composed."""
+    groups: dict[str, dict[str, str]] = {}
+    roots: list[Traversable] = [*own, files("kurve.conf")]
+    for root in roots:
+        for entry in root.iterdir():
+            if entry.is_dir() and entry.name not in _NOT_LISTED and not entry.name.startswith(("_", ".")):
+                found = {
+                    file.name.removesuffix(".yaml"): _header(file.read_text(encoding="utf-8"))
+                    for file in entry.iterdir()
+                    if file.name.endswith(".yaml")
+                }
+                if found:
+                    groups.setdefault(entry.name, {}).update(found)
+    return {name: groups[name] for name in sorted(groups)}
+
+
+def _options(group: Mapping[str, str], name: str) -> Table:
     table = Table(title=f"{name}=...", title_justify="left", box=None, padding=(0, 2, 0, 0))
     table.add_column(name, style="bold", no_wrap=True)
     table.add_column("what it is", overflow="fold")
-    for entry in sorted(group.iterdir(), key=lambda entry: entry.name):
-        if entry.name.endswith(".yaml"):
-            table.add_row(Text(entry.name.removesuffix(".yaml")), Text(_header(entry.read_text(encoding="utf-8"))))
+    for option in sorted(group):
+        table.add_row(Text(option), Text(group[option]))
     return table
 
 

@@ -26,8 +26,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from kurve.commands.build import plain
-from kurve.commands.sampling_plan import whole
 from kurve.commands.sample import Terminated
+from kurve.commands.sampling_plan import whole
 from kurve.errors import ConfigError, TrainingError
 from kurve.store.disk import write_atomically
 
