@@ -178,6 +178,7 @@ def test_a_batch_stops_drawing_when_the_training_set_is_used_up(tmp_path: Path) 
     assert logged(job, "dynamic_sampling/rounds") == [2, 2]
 
 
+@pytest.mark.slow
 def test_a_resumed_training_ends_as_one_that_was_not_interrupted(tmp_path: Path) -> None:
     import torch
 

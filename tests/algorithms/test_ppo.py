@@ -253,6 +253,7 @@ def test_kl_in_the_reward_is_part_of_what_the_critic_learns_to_expect(tmp_path: 
         assert np.allclose(batch["returns"].numpy(), earned, atol=1e-5) == (step == 0)
 
 
+@pytest.mark.slow
 def test_a_resumed_training_ends_as_one_that_was_not_interrupted(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2}
     straight, _ = train(make_job(tmp_path, **settings))

@@ -149,11 +149,11 @@ def test_problems_that_do_not_pair_are_refused_or_dropped_and_listed(kurve_here:
 
 
 def test_stores_reports_and_runs_are_compared_by_their_counts_and_the_run_names_both(
-    kurve: RunKurve, kurve_here: RunKurve, tmp_path: Path
+    kurve_here: RunKurve, tmp_path: Path
 ) -> None:
     (tmp_path / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in GSM8K_ROWS))
     for seed in (1, 2):
-        assert kurve("evaluate", *BASE, "num_samples=8", f"seed={seed}").returncode == 0
+        assert kurve_here("evaluate", *BASE, "num_samples=8", f"seed={seed}").returncode == 0
     stores = sorted(path.parent.name for path in tmp_path.glob("outputs/samples/*/spec.json"))
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     runs = client.search_runs([one.experiment_id for one in client.search_experiments()])

@@ -132,6 +132,7 @@ def test_what_counts_files_do_not_say_is_given_one_value_a_run(kurve_here: RunKu
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_base_is_named_by_its_model_by_a_run_among_them_or_by_a_further_one(
     kurve_here: RunKurve, files: Path
 ) -> None:

@@ -102,6 +102,7 @@ def test_what_is_left_out_decides_whether_a_report_is_the_same(kurve_here: RunKu
     assert json.loads((newest_report(here) / "report.json").read_text())["scalars"]["num_problems"] == 2
 
 
+@pytest.mark.slow
 def test_a_filter_may_be_a_store_or_a_report_of_the_same_problems(kurve_here: RunKurve, here: Path) -> None:
     store = store_of(here)
     for given in (store, store.name):

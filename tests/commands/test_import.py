@@ -73,6 +73,7 @@ def test_mlflow_shows_what_was_imported_as_it_shows_our_own_evaluations(kurve_he
     ).tags.keys()
 
 
+@pytest.mark.slow
 def test_report_verify_and_compare_work_on_what_was_imported(kurve_here: RunKurve, tmp_path: Path) -> None:
     assert kurve_here("import", f"path={NEMO}", "model.name=grpo", "tracker=none").returncode == 0
     [folder] = stores(tmp_path)

@@ -119,6 +119,7 @@ def test_shards_share_one_search(kurve_here: RunKurve, place: Path) -> None:
         assert {(one.problem_id, one.index): one.text for one in alone.samples()} == drawn
 
 
+@pytest.mark.slow
 def test_a_search_that_was_stopped_goes_on_where_it_was(
     kurve_here: RunKurve, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,6 +111,7 @@ def test_the_papers_distributions_come_from_one_call_and_the_second_scores_nothi
     assert "scored" not in again.stderr
 
 
+@pytest.mark.slow
 def test_a_choice_of_samples_is_scored_and_the_rest_later(kurve_here: RunKurve, place: Path) -> None:
     assert kurve_here(*SCORE, stores(place), "tracker=none", "num_samples=2", "limit=3").returncode == 0
     first = json.loads((newest(place) / "perplexity.json").read_text())

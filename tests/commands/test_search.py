@@ -38,6 +38,7 @@ def attempts(place: Path) -> dict[str, int]:
     return {path.parent.name: json.loads(path.read_text())["attempt"] for path in folder_of(place).glob("*/job.json")}
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_from_what_is_there_and_is_shown_with_its_front(kurve_here: RunKurve, tmp_path: Path) -> None:
     first = kurve_here("evaluate", *SEARCH, SPACE, "hydra.sweeper.n_trials=1")
     assert first.returncode == 0, first.stderr

@@ -102,6 +102,7 @@ def test_objectives_that_the_command_does_not_measure_are_refused(command: str, 
         check_objectives(cfg, command, objectives_of([given]), allow_test=False)
 
 
+@pytest.mark.slow
 def test_the_embedded_search_measures_on_tuning_problems_and_the_embedded_study_on_test_problems() -> None:
     [point], [other] = (points(f"kurve study experiment={name}") for name in ("countdown_search", "countdown"))
     with initialize_config_module("kurve.conf", version_base="1.3"):

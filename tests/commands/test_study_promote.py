@@ -87,6 +87,7 @@ def said(text: str) -> str:
     return " ".join(text.split())
 
 
+@pytest.mark.slow
 def test_what_passes_is_promoted_at_the_end_of_its_study_and_never_twice(place: Place) -> None:
     done = place.run()
     assert done.returncode == 0, done.stderr  # the narrow model need not pass

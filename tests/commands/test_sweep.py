@@ -93,6 +93,7 @@ def test_a_job_that_cannot_run_is_refused_before_any_is_started(
     assert not (tmp_path / "outputs" / "samples").exists()
 
 
+@pytest.mark.slow
 def test_a_failed_job_is_told_and_the_others_are_done(kurve: RunKurve, tmp_path: Path) -> None:
     failing = ("sampler.fail_after=3,null", "seed=0")
     done = kurve("evaluate", *SWEEP, *failing)
@@ -127,6 +128,7 @@ def at_work(folder: Path) -> "subprocess.Popen[bytes]":
     return process
 
 
+@pytest.mark.slow
 def test_a_start_waits_for_the_jobs_that_an_earlier_one_left_at_work(
     kurve_here: RunKurve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -128,6 +128,7 @@ def test_what_is_missing_is_told_and_fewer_seeds_establish_nothing_of_another(
     assert found["quantities"]["pass_at_1"]["problems"]["lower"] < found["quantities"]["pass_at_1"]["value"]
 
 
+@pytest.mark.slow
 def test_benchmarks_are_reported_apart_and_a_job_of_the_sweep_can_be_the_base(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -223,6 +224,7 @@ def test_evaluations_of_trainings_that_differ_in_their_seed_are_seeds_of_one_con
     assert found["configurations"][0]["seeds_vary"] == "training"
 
 
+@pytest.mark.slow
 def test_several_samplings_of_each_of_several_models_are_pooled(tmp_path: Path) -> None:
     jobs = [
         dataclasses.replace(job, overrides=(*job.overrides, f"again={again}"))

@@ -13,7 +13,20 @@ import pytest
 
 from kurve.saved_steps import whats_missing
 from tests import trainings
-from tests.trainings import LONG, SFT, SHORT, environment, here, run, start, tracked, trained, wait_for, wait_for_step
+from tests.trainings import (
+    LONG,
+    SFT,
+    SHORT,
+    contents,
+    environment,
+    here,
+    run,
+    start,
+    tracked,
+    trained,
+    wait_for,
+    wait_for_step,
+)
 
 EVALUATE = ("evaluate", "benchmark=arithmetic", "benchmark.limit=2", "num_samples=2", "prompt=raw", "tracker=none",
             "sampler=transformers", "sampling.max_tokens=4")  # fmt: skip
@@ -123,6 +136,7 @@ def test_recognising_a_finished_training_loads_neither_torch_nor_mlflow(first: t
     assert done.stdout.rstrip().endswith("LOADED")
 
 
+@pytest.mark.slow
 def test_every_step_is_a_model_to_evaluate_without_naming_a_model(first: tuple[Path, str, str]) -> None:
     place, _, _ = first
     _, record = trained(place)
@@ -177,6 +191,7 @@ def test_a_model_that_is_not_there_is_refused(
         assert word in done.stderr
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_goes_on_from_the_last_checkpoint_and_logs_each_step_once(fresh: Path) -> None:
     long = (*SFT, "training.max_steps=120", "training.save_steps=50")
     running = start(fresh, *long)
@@ -290,3 +305,17 @@ def test_sigterm_ends_a_training_like_ctrl_c(fresh: Path) -> None:
     running.communicate(timeout=LONG)
     assert running.returncode == 130
     assert trained(fresh)[1].status == "KILLED"
+
+
+def test_another_config_in_the_same_folder_is_refused_with_what_differs(first: tuple[Path, str, str]) -> None:
+    place, _, _ = first
+    folder = trained(place)[0]
+    before = contents(folder), contents(place / "outputs" / "tracking")
+    done = here(place, *SHORT, f"output={folder}", "training.learning_rate=0.5", "seed=3")
+    assert done.returncode == 2, done.stderr
+    assert "args.learning_rate: 0.5 against 0.001" in done.stderr
+    assert "seed: 3 against 0" in done.stderr
+    assert "max_steps" not in done.stderr
+    assert (contents(folder), contents(place / "outputs" / "tracking")) == before
+    same = here(place, *SHORT, f"output={folder}")
+    assert "nothing was done" in same.stdout, same.stderr

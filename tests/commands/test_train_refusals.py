@@ -9,7 +9,7 @@ from kurve.store import SampleStore, VerdictStore
 from kurve.types import Outcome, Prompt, Sample, Verdict
 from tests.mlflow_plugins.servers import free_port
 from tests.store.support import SPEC
-from tests.trainings import SHORT, contents, here, run, tracked, trained
+from tests.trainings import SHORT, contents, here, run, tracked
 
 RLVR = (
     "train", "algorithm=grpo", "training=rlvr_cpu", "benchmark=arithmetic", "benchmark.limit=32", "prompt=raw",
@@ -32,20 +32,6 @@ def refused(folder: Path, *arguments: str) -> str:
     assert not list(folder.glob("outputs/models/*/training.json"))
     assert not list(folder.glob("outputs/tracking/*"))
     return done.stderr
-
-
-def test_another_config_in_the_same_folder_is_refused_with_what_differs(first: tuple[Path, str, str]) -> None:
-    place, _, _ = first
-    folder = trained(place)[0]
-    before = contents(folder), contents(place / "outputs" / "tracking")
-    done = here(place, *SHORT, f"output={folder}", "training.learning_rate=0.5", "seed=3")
-    assert done.returncode == 2, done.stderr
-    assert "args.learning_rate: 0.5 against 0.001" in done.stderr
-    assert "seed: 3 against 0" in done.stderr
-    assert "max_steps" not in done.stderr
-    assert (contents(folder), contents(place / "outputs" / "tracking")) == before
-    same = here(place, *SHORT, f"output={folder}")
-    assert "nothing was done" in same.stdout, same.stderr
 
 
 def test_a_folder_with_other_files_is_no_place_for_a_training(fresh: Path) -> None:

@@ -158,7 +158,9 @@ def ray_data(tiny_model: Model) -> Run:
     )
 
 
-ENGINES = ["replay", "transformers", "vllm", "openai", pytest.param("ray_data", marks=pytest.mark.slow)]
+# What these need takes long to start.
+_SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("openai", "ray_data")]
+ENGINES = ["replay", "transformers", "vllm", *_SLOW]
 
 
 @pytest.fixture(params=ENGINES)
@@ -211,7 +213,7 @@ def test_no_requests_no_engine(run: Run) -> None:
     assert time.monotonic() - started < 5
 
 
-@pytest.mark.parametrize("name", ["transformers", "openai"])
+@pytest.mark.parametrize("name", ["transformers", pytest.param("openai", marks=pytest.mark.slow)])
 def test_the_same_seeds_draw_the_same_samples_in_other_company(name: str, request: pytest.FixtureRequest) -> None:
     used: Run = request.getfixturevalue(name)
     again = used.make().sample(requests(5, first=7))

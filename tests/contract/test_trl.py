@@ -270,6 +270,7 @@ def test_two_processes_give_the_same_update_as_one(one_and_two: Sequence[Any], n
     assert any(values.get("verdicts/error") for _, values in points)
 
 
+@pytest.mark.slow
 def test_two_processes_draw_prompts_until_both_have_informative_groups_only(one_and_two: Sequence[Any]) -> None:
     for results in one_and_two:
         steps = [values for _, values in results[ROUNDS][1] if "reward" in values]

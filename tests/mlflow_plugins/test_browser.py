@@ -79,6 +79,7 @@ def test_the_saved_view_shows_the_curves_over_a_log_axis(page: Page, runs: list[
     assert [int(step) for step in steps] == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow
 def test_the_view_of_a_sweep_shows_its_runs_alone(page: Page, runs: list[MlflowTracker], server: Server) -> None:
     for run, job in zip(runs[:2], "ab", strict=True):
         told = MlflowTracker(uri=server.uri)
@@ -106,6 +107,7 @@ def test_the_view_of_a_sweep_shows_its_runs_alone(page: Page, runs: list[MlflowT
     assert link.get_attribute("href").endswith("viewStateShareKey=kurve-sweep-two&compareRunsMode=CHART")
 
 
+@pytest.mark.slow
 def test_the_saved_view_lays_the_histograms_of_runs_side_by_side(page: Page, runs: list[MlflowTracker]) -> None:
     page.set_viewport_size({"width": 2200, "height": 2400})  # cards below the fold load nothing
     page.goto(runs[0].view_url)
@@ -148,6 +150,7 @@ def test_the_compare_page_is_linked_in_the_description_and_the_verdict_is_told(
     assert f"runs={base.run_id}%2C{tuned.run_id}" in page.url.replace(",", "%2C")
 
 
+@pytest.mark.slow
 def test_the_run_page_lists_the_artifacts_and_shows_text_as_text(page: Page, runs: list[MlflowTracker]) -> None:
     page.goto(runs[2].url)
     page.wait_for_selector("text=evil")

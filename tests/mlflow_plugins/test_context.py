@@ -34,6 +34,7 @@ def test_an_import_with_the_plugin_installed_loads_nothing_heavy(module: str) ->
     assert found.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_the_tracker_loads_no_torch() -> None:
     code = f"import sys, mlflow_plugins.kurve.tracker; print([m for m in {HEAVY} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -60,6 +60,7 @@ def test_a_locked_cache_is_done_without(tmp_path: Path, monkeypatch: pytest.Monk
     other.close()
 
 
+@pytest.mark.slow
 def test_two_verifiers_share_one_cache_without_damage(tmp_path: Path) -> None:
     items = [item(str(i), rf"\boxed{{{i}.0}}", index=i) for i in range(120)]
     verifiers = [MathVerifier(workers=1, cache=tmp_path) for _ in range(2)]

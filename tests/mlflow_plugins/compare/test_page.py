@@ -338,7 +338,7 @@ def test_the_page_fits_dark_and_narrow_screens(page: Page, runs: Runs, scheme: A
     assert front == "rgb(230, 233, 237)"
 
 
-@pytest.mark.parametrize("kept", ["auto", "preview"])
+@pytest.mark.parametrize("kept", ["auto", pytest.param("preview", marks=pytest.mark.slow)])
 def test_an_evaluation_keeps_the_samples_that_the_page_shows(
     kurve_here: RunKurve, runs: Runs, tmp_path: Path, kept: str
 ) -> None:
