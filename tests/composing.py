@@ -29,8 +29,10 @@ class Point(NamedTuple):
 
 
 @cache
-def points(line: str) -> list[Point]:
+def points(line: str, *, each_value: bool = False) -> list[Point]:
     """The jobs that `kurve <command> ...` starts: one, or every point of its sweep.
+
+    With `each_value` only so many of a sweep that every value is among them.
 
     What is swept on the command line replaces what the config sweeps under the same key, as with Hydra's own sweeper.
     Placeholders such as <fingerprint> stand for some word.
@@ -44,7 +46,10 @@ def points(line: str) -> list[Point]:
             assert all(len(values) == 1 for values in given.values()), f"-m is missing: {line}"
             return [_point(first)]
         swept = _values([f"{key}={value}" for key, value in (first.hydra.sweeper.params or {}).items()])
-        jobs = itertools.product(*(swept | given).values())
+        axes = (swept | given).values()
+        longest = range(max(map(len, axes), default=1))
+        some = ([axis[at % len(axis)] for axis in axes] for at in longest)
+        jobs = some if each_value else itertools.product(*axes)
         return [_point(compose(command, overrides=list(one), return_hydra_config=True)) for one in jobs]
 
 

@@ -50,7 +50,7 @@ def test_commands_in_blocks_of_code_compose_with_their_options_and_keys(page: Pa
     for line in commands_in(page):
         if line.startswith("kurve list") or "--config-dir" in line:  # no config, or the reader's own
             continue
-        for cfg, *_ in points(line):
+        for cfg, *_ in points(line, each_value=True):
             if line.startswith("kurve train"):
                 given = {"teacher": Model("teacher", "org/teacher")} if "teacher" in cfg else {}
                 build(cfg.algorithm, "algorithm", **given).check(plain(cfg.training), processes=8)

@@ -13,6 +13,7 @@ import pytest
 from kurve.store import SampleStore
 from kurve.types import Sample
 from tests.conftest import RunKurve, command_environment, command_line, started
+from tests.here import run_here
 from tests.trainings import hear_ctrl_c
 
 GSM8K_ROWS = [
@@ -174,14 +175,8 @@ def test_stored_samples_are_verified_and_reported_without_the_model(kurve_here: 
     smaller = kurve_here("report", f"samples={spec.parent}", "num_samples=4", "tracker=dir")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    far = subprocess.run(
-        command_line(("report", f"samples={spec.parent}", "tracker=none")),
-        cwd=elsewhere,
-        env=command_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    words = command_line(("report", f"samples={spec.parent}", "tracker=none"))[3:]
+    far = run_here(elsewhere, words, command_environment())
     assert far.returncode == 0, far.stderr
     assert smaller.returncode == 0, smaller.stderr
     assert "pass@4" in smaller.stdout

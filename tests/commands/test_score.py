@@ -125,6 +125,7 @@ def test_a_choice_of_samples_is_scored_and_the_rest_later(kurve_here: RunKurve, 
     assert "samples 24/24" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_store_may_be_named_by_the_run_of_its_evaluation(kurve_here: RunKurve, place: Path) -> None:
     words = ["report", f"samples={store_of(place, 'seed0')}", "verifier=countdown", "tracker=dir", "report.draws=100"]
     assert kurve_here(*words).returncode == 0

@@ -279,6 +279,7 @@ def test_two_processes_draw_prompts_until_both_have_informative_groups_only(one_
         assert [values["dynamic_sampling/uninformative"] for values in steps] == [0, 0]
 
 
+@pytest.mark.slow
 def test_the_updates_compared_above_changed_the_weights_and_differ_between_algorithms(
     one_and_two: Sequence[Any],
 ) -> None:

@@ -285,7 +285,8 @@ def _register_one(uri: str, measured: str, start: Barrier, done: "multiprocessin
     done.put(registry.register(trained("at-once", evaluations=[measured])).version)
 
 
-@pytest.mark.parametrize("place", [pytest.param("file", marks=pytest.mark.slow), "server"])
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["file", "server"])
 def test_processes_that_register_one_model_at_once_make_one_version(server: Server, tmp_path: Path, place: str) -> None:
     uri = address(place, server, tmp_path)
     measured = evaluation(uri, f"at-once-{place}")
