@@ -181,7 +181,11 @@ def _write(
         folder.mkdir(parents=True, exist_ok=True)
         for file, data in contents.items():
             write_whole(folder / file, data)
-        figures = _figure(folder, name, trials, objectives, standing, confidence) if len(objectives) == 2 else []
+        figures = (
+            _figure(folder, name, trials, objectives, standing=standing, confidence=confidence)
+            if len(objectives) == 2
+            else []
+        )
     except OSError as error:
         raise SweepError(f"cannot write the search to {folder}: {error.strerror or error}; make room") from error
     return [*(folder / file for file in contents), *figures]
@@ -192,6 +196,7 @@ def _figure(
     name: str,
     trials: Sequence[Trial],
     objectives: Sequence[Objective],
+    *,
     standing: dict[int, Standing],
     confidence: float,
 ) -> list[Path]:

@@ -54,7 +54,7 @@ def evaluated(command: str, folder: Path, job: Job, record: JobRecord) -> list[E
     if command != "study":
         report = folder / job.key / "report"
         facts = {**_facts_of(report), **record.facts}
-        return [_read(job, "", given_settings(job).get("tags.role", ""), report, facts)]
+        return [_read(job, report, facts, stage="", role=given_settings(job).get("tags.role", ""))]
     place = Path(record.facts.get("folder", ""))
     finished = study.read(place) if record.facts.get("folder") else {}
     if not finished:
@@ -117,11 +117,12 @@ def _of_study(job: Job, stages: Sequence[Stage], finished: Mapping[str, Finished
 
 def _of_stage(job: Job, stage: Stage, finished: Finished, base: Evaluated | None = None) -> Evaluated:
     role = stage.role if base is not None else "base"
-    return _read(job, stage.name, role, Path(finished.made.paths["report"]), finished.made.facts, base)
+    report = Path(finished.made.paths["report"])
+    return _read(job, report, finished.made.facts, stage=stage.name, role=role, base=base)
 
 
 def _read(
-    job: Job, stage: str, role: str, report: Path, facts: Mapping[str, str], base: Evaluated | None = None
+    job: Job, report: Path, facts: Mapping[str, str], *, stage: str, role: str, base: Evaluated | None = None
 ) -> Evaluated:
     tally = read_counts(report / COUNTS)
     benchmark, model = facts.get("benchmark", ""), facts.get("model", "")
