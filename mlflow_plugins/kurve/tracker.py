@@ -259,9 +259,8 @@ class MlflowTracker:
     @property
     def view_url(self) -> str:
         """The experiment's chart view with a log axis; empty before `check` or `start`."""
-        if not self._experiment_id:
-            return ""
-        return view_url(self._address().browser, server_id(self._experiment_id), self._view)
+        experiment = self._experiment_id
+        return view_url(self._address().browser, server_id(experiment), self._view) if experiment else ""
 
     @property
     def hint(self) -> str:

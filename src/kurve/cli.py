@@ -167,7 +167,6 @@ def _run_hydra(command: str, arguments: Sequence[str]) -> int:
     Hydra swallows exceptions and exits with 1 unless HYDRA_FULL_ERROR is set, so it is set here.
     """
     import hydra
-    from hydra.core.plugins import Plugins
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
@@ -176,12 +175,7 @@ def _run_hydra(command: str, arguments: Sequence[str]) -> int:
     from kurve.commands.job import Job
 
     job = Job(command)
-    plugins = Plugins.instance()  # which runs the modules of plugins anew, so it comes before the import
-    from hydra_plugins.kurve.optuna_sweeper import OptunaSweeper
-    from hydra_plugins.kurve.sweeper import ResumableSweeper
-
-    for sweeper in (ResumableSweeper, OptunaSweeper):
-        plugins.register(sweeper)  # Hydra does not find the plugins of every editable installation
+    _register_sweepers()
     asked_for_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
     given = _with_choices_for_help(command, arguments)
@@ -213,6 +207,18 @@ def _run_hydra(command: str, arguments: Sequence[str]) -> int:
     if job.failures:
         raise job.failures[0]
     return 0
+
+
+def _register_sweepers() -> None:
+    """Make our sweepers known to Hydra, which does not find the plugins of every editable installation."""
+    from hydra.core.plugins import Plugins
+
+    plugins = Plugins.instance()  # which runs the modules of plugins anew, so it comes before the import
+    from hydra_plugins.kurve.optuna_sweeper import OptunaSweeper
+    from hydra_plugins.kurve.sweeper import ResumableSweeper
+
+    for sweeper in (ResumableSweeper, OptunaSweeper):
+        plugins.register(sweeper)
 
 
 def _flags_first(arguments: Sequence[str]) -> list[str]:

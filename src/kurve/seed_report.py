@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kurve.errors import DataError
-from kurve.metrics.efficiency import HEADLINE_K
+from kurve.metrics.efficiency import HEADLINE_K, delta_se_k
 from kurve.metrics.passk import Floats, Ints, log_spaced, pass_at_k_of
 from kurve.metrics.seeds import OverSeeds, over_seeds
 from kurve.metrics.tallies import problems_at
@@ -88,7 +88,7 @@ def seed_report(benchmark: str, found: Sequence[Configuration], *, confidence: f
     }
     reach = min(int(one.reach.min()) for one in tallies.values())
     k = min(HEADLINE_K, reach)
-    gap_k = min(HEADLINE_K, *(int(one.reach.min()) for one in bases.values())) if bases else None
+    gap_k = min(map(delta_se_k, bases.values())) if bases else None
     ks = np.union1d(log_spaced(reach, MOST_KS), [k])
     return SeedReport(
         benchmark,

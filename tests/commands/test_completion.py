@@ -28,6 +28,7 @@ def proposed(line: str) -> list[str]:
         ("kurve evaluate -m seed=0,1 benchmark=math500 sampling.temp", ["sampling.temperature="]),
         ("kurve train training.learning_r", ["training.learning_rate="]),
         ("kurve sweep st", ["status "]),
+        ("kurve sweep re", ["reconcile ", "report ", "report="]),
         ("kurve list be", ["benchmark "]),
         ("kurve nothing ", []),
         ("kurve evaluate benchmark=none_such sampl", ["sampler=", "sampling="]),

@@ -8,7 +8,6 @@ from pathlib import Path
 from kurve.commands.build import opened
 from kurve.errors import ConfigError
 
-_ACTIONS = {"sweep": ("status", "reconcile")}
 _NEEDS_NO_CONFIG = ("list",)
 
 # Readline replaces what follows the last `=` or `:` alone. Hydra takes `=` out of COMP_WORDBREAKS, for all programs.
@@ -60,8 +59,17 @@ def proposals(line: str, commands: Mapping[str, str], choices: Callable[[str], M
 
     if command in _NEEDS_NO_CONFIG:
         return [f"{name} " for name in groups_of(given) if name.startswith(word)]
-    named = [f"{name} " for name in _ACTIONS.get(command, ()) if not given and name.startswith(word)]
+    named = [f"{name} " for name in _actions(command) if not given and name.startswith(word)]
     return named + _of_hydra(command, given, word, choices(command))
+
+
+def _actions(command: str) -> tuple[str, ...]:
+    """Words without `=` that a command begins with."""
+    if command != "sweep":
+        return ()
+    from kurve.commands.sweep import ACTIONS
+
+    return ACTIONS
 
 
 def _of_hydra(command: str, given: Sequence[str], word: str, choices: Mapping[str, str]) -> list[str]:

@@ -11,7 +11,7 @@ from kurve.commands.study import composed_stages
 from kurve.commands.sweep_measured import Evaluated
 from kurve.errors import ConfigError, DataError
 from kurve.metrics.bootstrap import Estimate, mean_interval
-from kurve.metrics.efficiency import HEADLINE_K, delta_se_k
+from kurve.metrics.efficiency import delta_se_k
 from kurve.metrics.paired import difference_interval
 from kurve.metrics.passk import Floats, pass_at_k_of
 from kurve.metrics.tallies import problems_at
@@ -114,7 +114,7 @@ def _value(objective: Objective, found: Evaluated, confidence: float) -> Value:
     if set(known) != set(tally.problem_ids):
         raise DataError(f"{objective.name}: base and tuned model of {found.job.key} are of different problems")
     base = problems_at(found.base.tally, np.array([known[one] for one in tally.problem_ids], dtype=np.intp))
-    values = gap_per_problem(base, tally, min(HEADLINE_K, delta_se_k(base)))
+    values = gap_per_problem(base, tally, delta_se_k(base))
     return Value(difference_interval(values, confidence=confidence), values, tally.problem_ids)
 
 

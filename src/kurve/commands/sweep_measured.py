@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,6 @@ class Evaluated:
     run_id: str
     tally: Tally
     base: "Evaluated | None" = None  # of the stage that it is compared with
-    settings: Mapping[str, str] = field(default_factory=dict)  # of the job
 
 
 def evaluated(command: str, folder: Path, job: Job, record: JobRecord) -> list[Evaluated]:

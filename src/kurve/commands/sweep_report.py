@@ -1,7 +1,7 @@
 """`kurve sweep report`: what the configurations of a sweep measure over seeds, with the two kinds of chance apart."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -180,14 +180,7 @@ def _is_named(group: Group, reference: str) -> bool:
 
 
 def _marked(group: Group) -> Group:
-    members = tuple(_with_role(one, "base") for one in group.members)
-    return Group(group.benchmark, group.stage, group.settings, members)
-
-
-def _with_role(one: Evaluated, role: str) -> Evaluated:
-    return Evaluated(
-        one.job, one.stage, role, one.benchmark, one.model, one.weights, one.run_id, one.tally, base=one.base
-    )
+    return replace(group, members=tuple(replace(one, role="base") for one in group.members))
 
 
 def _pooled(group: Group) -> Base:
