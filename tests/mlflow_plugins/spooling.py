@@ -13,6 +13,7 @@ from mlflow.tracking._tracking_service import utils
 
 from mlflow_plugins.kurve.spool import FOLDER_VARIABLE, process
 from mlflow_plugins.kurve.spool.sync import MlflowSpool
+from mlflow_plugins.kurve.spool.wire import AwayError
 from tests.mlflow_plugins.servers import free_port
 
 LOGS = """
@@ -34,6 +35,21 @@ def spool_at(root: Path, monkeypatch: pytest.MonkeyPatch, *, pause: float = 0.3)
     finally:
         monkeypatch.delenv(FOLDER_VARIABLE)
         _forget()
+
+
+@contextmanager
+def cut_off(spool: process.Spool) -> Iterator[None]:
+    """A server that answers other clients, but neither this spool's requests nor its thread's."""
+
+    def away(*given: object, **named: object) -> None:
+        raise AwayError("as if")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spool.wire, "_request", away)
+        patch.setattr(process, "PAUSE", 60.0)
+        spool.note_away(AwayError("as if"))
+        yield
+    spool.note_back()
 
 
 def down() -> str:

@@ -12,11 +12,11 @@ from kurve.commands import study_result
 from kurve.errors import NotKeptError, TrackingError
 from kurve.tracking import IMAGE_SUFFIX, ModelInfo, ModelVersion, TimedPoint
 from mlflow_plugins.kurve.spool import FOLDER_VARIABLE
-from mlflow_plugins.kurve.spool.wire import AwayError, Wire, failure
+from mlflow_plugins.kurve.spool.wire import Wire, failure
 from mlflow_plugins.kurve.tracker import MlflowTracker
 from tests.conftest import RunKurve, command_environment, command_line
 from tests.mlflow_plugins.servers import Server
-from tests.mlflow_plugins.spooling import down, held, runs, spool_at, sync
+from tests.mlflow_plugins.spooling import cut_off, down, held, runs, spool_at, sync
 from tests.tracking_samples import HOSTILE, report, run_info
 
 NOW = 1_700_000_000_000  # ms since 1970
@@ -181,13 +181,11 @@ def test_a_model_of_a_run_in_the_spool_is_registered_once_the_run_is_sent(
         tracker = MlflowTracker(uri=server.uri, experiment="registered later")
         tracker.check()
         spool = tracker._client()._tracking_client.store.spool
-        monkeypatch.setattr("mlflow_plugins.kurve.spool.process.PAUSE", 60.0)
-        spool.note_away(AwayError("as if"))
-        tracker.start(run_info())
-        model = ModelInfo("spooled-model", "/m", "a" * 64, 1, tracker.run_id, (tracker.run_id,), {})
-        with pytest.raises(NotKeptError):
-            tracker.registry().register(model)
-        spool.note_back()
+        with cut_off(spool):
+            tracker.start(run_info())
+            model = ModelInfo("spooled-model", "/m", "a" * 64, 1, tracker.run_id, (tracker.run_id,), {})
+            with pytest.raises(NotKeptError, match="registry is not spooled"):
+                tracker.registry().register(model)
         assert spool.flush(20)
         version = tracker.registry().register(model)
     [run] = runs(server.uri, "registered later")

@@ -18,13 +18,12 @@ from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepositor
 from mlflow.store.tracking.rest_store import RestStore
 
 from mlflow_plugins.kurve import spool
-from mlflow_plugins.kurve.spool import journal, process
+from mlflow_plugins.kurve.spool import journal
 from mlflow_plugins.kurve.spool.artifacts import SpoolingArtifacts
 from mlflow_plugins.kurve.spool.journal import Writer
 from mlflow_plugins.kurve.spool.store import SpoolingRestStore
-from mlflow_plugins.kurve.spool.wire import AwayError
 from tests.mlflow_plugins.servers import Server
-from tests.mlflow_plugins.spooling import command, down, files, held, runs, spool_at, sync
+from tests.mlflow_plugins.spooling import command, cut_off, down, files, held, runs, spool_at, sync
 
 
 @pytest.fixture
@@ -147,18 +146,14 @@ def test_nested_runs_keep_their_parent(server: Server, root: Path) -> None:
     assert found["child"].data.tags["mlflow.parentRunId"] == found["parent"].info.run_id != parent.info.run_id
 
 
-def test_a_run_goes_on_under_its_provisional_id_when_the_server_is_back(
-    server: Server, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(process, "PAUSE", 60.0)
+def test_a_run_goes_on_under_its_provisional_id_when_the_server_is_back(server: Server, root: Path) -> None:
     client = MlflowClient(server.uri)
     spooling = client._tracking_client.store.spool
-    spooling.note_away(AwayError("as if"))
-    experiment = client.create_experiment("comes-back")
-    run = client.create_run(experiment, run_name="early")
-    client.log_metric(run.info.run_id, "x", 1.0)
-    assert spool.is_provisional(run.info.run_id)
-    spooling.note_back()
+    with cut_off(spooling):
+        experiment = client.create_experiment("comes-back")
+        run = client.create_run(experiment, run_name="early")
+        client.log_metric(run.info.run_id, "x", 1.0)
+        assert spool.is_provisional(run.info.run_id)
     client.log_text(run.info.run_id, "late", "late.txt")
     assert spooling.flush(20)
     assert not spool.is_provisional(run.info.run_id)
