@@ -118,7 +118,7 @@ class MlflowRegistry:
         """Tag and describe the version; see `PromotionRegistry.record_gate`."""
         client = self._client()
         with self._talking(f"record the gate of {version.name} version {version.version}"):
-            record_decision(client, version, alias, decision, words)
+            record_decision(client, version, alias, decision, words=words)
 
     def set_alias(self, version: RegisteredVersion, alias: str) -> None:
         """Move the alias; see `PromotionRegistry.set_alias`."""

@@ -54,7 +54,7 @@ def decision_tag(alias: str) -> str:
 
 
 def record_decision(
-    client: MlflowClient, version: RegisteredVersion, alias: str, decision: Mapping[str, str], words: str
+    client: MlflowClient, version: RegisteredVersion, alias: str, decision: Mapping[str, str], *, words: str
 ) -> None:
     """Tag and describe a version; the decision is one tag, so that it is there as a whole or not at all."""
     name, number = version.name, version.version

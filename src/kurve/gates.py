@@ -151,12 +151,12 @@ def _size(gate: Gate, benchmark: str, base: Tally, tuned: Tally) -> list[Check]:
     problems = min(len(base.problem_ids), len(tuned.problem_ids))
     samples = min((int(tally.reach.min()) for tally in (base, tuned) if tally.problem_ids), default=0)
     return [
-        _enough("problems", benchmark, problems, gate.min_problems, "problems"),
-        _enough("samples", benchmark, samples, gate.min_samples, "samples of each problem"),
+        _enough("problems", benchmark, problems, gate.min_problems, what="problems"),
+        _enough("samples", benchmark, samples, gate.min_samples, what="samples of each problem"),
     ]
 
 
-def _enough(name: str, benchmark: str, found: int, least: int, what: str) -> Check:
+def _enough(name: str, benchmark: str, found: int, least: int, *, what: str) -> Check:
     outcome = GateOutcome.PASSED if found >= least else GateOutcome.INSUFFICIENT_EVIDENCE
     return Check(name, benchmark, outcome, f"{found:,} {what}, {least:,} are asked for", least, found)
 
@@ -179,15 +179,17 @@ def _rates(gate: Gate, benchmark: str, base: Measured, tuned: Measured) -> list[
     for who, one in (("base", base), ("this version", tuned)):
         if gate.max_truncation_rate is not None:
             rate = one.truncation_rate
-            found.append(_limit("truncation", benchmark, f"truncation of {who}", rate, gate.max_truncation_rate))
+            found.append(_limit("truncation", benchmark, f"truncation of {who}", rate, limit=gate.max_truncation_rate))
         if gate.max_error_rate is not None:
             errors, judged = int(one.tally.num_errors.sum()), int(one.tally.num_samples.sum())
             rate = errors / (errors + judged) if errors + judged else None
-            found.append(_limit("verifier_errors", benchmark, f"verifier errors of {who}", rate, gate.max_error_rate))
+            found.append(
+                _limit("verifier_errors", benchmark, f"verifier errors of {who}", rate, limit=gate.max_error_rate)
+            )
     return found
 
 
-def _limit(name: str, benchmark: str, what: str, rate: float | None, limit: float) -> Check:
+def _limit(name: str, benchmark: str, what: str, rate: float | None, *, limit: float) -> Check:
     if rate is None or not 0 <= rate <= 1:
         return Check(name, benchmark, GateOutcome.INSUFFICIENT_EVIDENCE, f"{what}: not known", limit)
     outcome = GateOutcome.PASSED if rate <= limit else GateOutcome.FAILED

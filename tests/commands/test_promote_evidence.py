@@ -45,7 +45,7 @@ def found(
 ) -> list[Pairing]:
     cfg: DictConfig = OmegaConf.create({"tuned": None, "base": None, **given})
     registry = cast(PromotionRegistry, models or Models())
-    return find_pairings(cfg, gate, version, registry, cast(Tracker, runs))
+    return find_pairings(cfg, gate, version, registry, tracker=cast(Tracker, runs))
 
 
 def names(pairings: Sequence[Pairing]) -> list[tuple[str, str, str]]:

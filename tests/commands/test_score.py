@@ -232,15 +232,15 @@ def test_what_was_scored_before_a_failure_stays_and_too_long_samples_are_left(pl
     with SampleStore.open_folder(place / "outputs" / "samples" / store_of(place, "seed0")) as store:
         chosen = Chosen(tuple(store.counts()), 6)
         with pytest.raises(SamplingError):
-            score_missing(store, _Failing(tokens, 7), model, chosen, Reading(None))
+            score_missing(store, _Failing(tokens, 7), model, chosen, reading=Reading(None))
         second = _Failing(tokens, 100)
-        score_missing(store, second, model, chosen, Reading(None))
+        score_missing(store, second, model, chosen, reading=Reading(None))
         assert len(second.asked) == 23
         third = _Failing(tokens, 0)
-        score_missing(store, third, model, chosen, Reading(None))
+        score_missing(store, third, model, chosen, reading=Reading(None))
         with ScoreStore.open(store, score_set(model), read_only=True) as scores:
             assert len(list(scores.scores())) == 30
         short = _Failing(tokens, 100)
         short.longest = 1
-        score_missing(store, short, ScoringModel("", "abd", "", "float32", "scripted"), chosen, Reading(None))
+        score_missing(store, short, ScoringModel("", "abd", "", "float32", "scripted"), chosen, reading=Reading(None))
         assert short.asked == []

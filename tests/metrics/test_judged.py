@@ -21,7 +21,9 @@ from kurve.metrics.judged import (
 from kurve.metrics.passk import pass_at_k
 
 
-def counts(n: list[int], c: list[int], sound: list[int], unsound: list[int], reviewed: object = True) -> JudgedCounts:
+def counts(
+    n: list[int], c: list[int], sound: list[int], unsound: list[int], *, reviewed: object = True
+) -> JudgedCounts:
     under = np.broadcast_to(np.array(reviewed), len(n)).copy()
     return JudgedCounts(np.array(n, int), np.array(c, int), np.array(sound, int), np.array(unsound, int), under)
 
@@ -89,7 +91,7 @@ def test_the_expected_share_over_all_subsets_that_could_have_been_judged_is_the_
 
 
 def test_a_problem_that_was_not_reviewed_counts_its_open_samples_as_sound() -> None:
-    judged = counts([10, 10], [4, 4], [0, 1], [0, 1], [False, False])
+    judged = counts([10, 10], [4, 4], [0, 1], [0, 1], reviewed=[False, False])
     values, variances = cot_pass_at_k_per_problem(judged, [1])
     assert values[:, 0].tolist() == pytest.approx([0.4, 0.3])
     assert not variances.any()

@@ -20,7 +20,7 @@ def benchmark(rng: np.random.Generator, num_problems: int, shift: float) -> tupl
     return base, np.clip(base + shift + 0.1 * rng.standard_normal(num_problems), 0, 1)
 
 
-def found(rng: np.random.Generator, num_problems: int, n: int, shift: float, repeats: int) -> float:
+def found(rng: np.random.Generator, num_problems: int, n: int, shift: float, *, repeats: int) -> float:
     """How often the interval of pass@1 excludes 0."""
     hits = 0
     for _ in range(repeats):
@@ -35,14 +35,14 @@ def test_with_the_problems_it_asks_for_a_difference_is_found_with_the_stated_pow
     base, tuned = (drawn(rng, p, 16) for p in benchmark(rng, 20_000, 0.05))
     needed = settling(base, tuned, 1, power=0.8).problems
     assert 20 < needed < 400
-    assert found(rng, int(needed), 16, 0.05, 2000) == pytest.approx(0.8, abs=0.05)
+    assert found(rng, int(needed), 16, 0.05, repeats=2000) == pytest.approx(0.8, abs=0.05)
 
 
 def test_the_detectable_difference_is_found_with_the_stated_power() -> None:
     rng = np.random.default_rng(1)
     base, tuned = (drawn(rng, p, 16) for p in benchmark(rng, 100, 0.0))
     detectable = settling(base, tuned, 1, power=0.8).detectable
-    assert found(rng, 100, 16, detectable + 0.005, 2000) == pytest.approx(0.8, abs=0.12)
+    assert found(rng, 100, 16, detectable + 0.005, repeats=2000) == pytest.approx(0.8, abs=0.12)
 
 
 def test_with_the_samples_it_asks_for_the_spread_is_as_small_as_needed() -> None:

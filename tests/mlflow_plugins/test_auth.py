@@ -62,7 +62,7 @@ def new_user(root: str, name: str) -> tuple[str, str]:
     return name, body["password"]
 
 
-def grant(root: str, user: tuple[str, str], kind: str, name: str, permission: str) -> None:
+def grant(root: str, user: tuple[str, str], kind: str, name: str, *, permission: str) -> None:
     body = {"username": user[0], "resource_type": kind, "resource_id": name, "permission": permission}
     granted = ask(f"{root}/api/3.0/mlflow/users/permissions/grant", user=ADMIN, method="POST", body=body)
     assert granted.status == 200, granted.body
@@ -89,7 +89,7 @@ def test_who_may_not_read_a_run_sees_neither_curve_nor_samples(guarded: Server, 
     assert {status(shared, endpoint) for endpoint in ENDPOINTS} == {403}
     assert status(shared, "curves", ADMIN) == 200
 
-    grant(root, reader, "experiment", experiment_id(root, "shared"), "READ")
+    grant(root, reader, "experiment", experiment_id(root, "shared"), permission="READ")
     assert status(shared, "curves") == status(shared, "samples") == status(shared, "sample") == 200
     for pair in (
         f"{shared},{hidden}",
@@ -148,7 +148,7 @@ def test_a_login_and_permissions_come_before_the_gate_and_the_gate_before_the_al
     refused = set_champion(root, BAD, stranger)
     assert (refused.status, b"gate" in refused.body) == (403, False)  # the gate says nothing to who may not edit
 
-    grant(root, editor, "registered_model", "m", "EDIT")
+    grant(root, editor, "registered_model", "m", permission="EDIT")
     refused = set_champion(root, BAD, editor)
     assert refused.status == 403
     assert "no gate has judged it for this alias" in json.loads(refused.body)["message"]
@@ -162,7 +162,7 @@ def test_a_login_and_permissions_come_before_the_gate_and_the_gate_before_the_al
     words = ("promote", "model=m", f"version={GOOD}", f"tracker.uri={root}", "tracker.experiment=gates")
     unread = kurve_here(*words, **dict(zip(names, editor, strict=True)))
     assert unread.returncode == 2, unread.stdout  # who may edit the model may not read its evaluations
-    grant(root, editor, "experiment", experiment_id(root, "evaluations"), "READ")
+    grant(root, editor, "experiment", experiment_id(root, "evaluations"), permission="READ")
     done = kurve_here(*words, **dict(zip(names, editor, strict=True)))
     assert done.returncode == 0, done.stderr
     assert place.champion == str(GOOD)

@@ -75,7 +75,7 @@ class SpoolingRestStore(RestStore):  # type: ignore[misc]  # MLflow has no types
             "SearchLoggedModels": self._search_for_models,
         }
 
-    def _call_endpoint(
+    def _call_endpoint(  # noqa: PLR0917  # as MLflow calls it
         self,
         api: Any,
         json_body: str | None = None,

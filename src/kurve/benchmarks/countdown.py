@@ -62,7 +62,7 @@ def load(
         ConfigError: a setting is no such number, the split does not exist or has fewer problems.
     """
     _check_whole("benchmark.num_samples", num_samples, least=1)
-    tasks = _draw("benchmark", split, num_problems, (min_solutions, max_solutions), seed)
+    tasks = _draw("benchmark", split, num_problems, (min_solutions, max_solutions), seed=seed)
     solutions_allowed = (
         f"{min_solutions}to{max_solutions or 'all'}" if min_solutions > 1 else str(max_solutions or "all")
     )
@@ -130,7 +130,7 @@ def solved(
         _check_whole(f"data.{key}", value, least=1)
     rng = _rng("data.seed", seed)
     found = []
-    tasks = _draw("data", "train", num_problems, (1, max_solutions), seed)
+    tasks = _draw("data", "train", num_problems, (1, max_solutions), seed=seed)
     for _ in range(rounds):
         for task in tasks:
             chains = solutions(task.numbers, task.target)
@@ -157,7 +157,7 @@ def _tasks(split: str) -> list[tuple[Task, int]]:
     ]
 
 
-def _draw(key: str, split: str, num_problems: int, allowed: tuple[int, int | None], seed: int) -> list[Task]:
+def _draw(key: str, split: str, num_problems: int, allowed: tuple[int, int | None], *, seed: int) -> list[Task]:
     """Problems of a split with so many solutions, from the fewest to the most; None sets no limit."""
     fewest, most = allowed
     if split not in SPLITS:

@@ -90,7 +90,7 @@ class _Drawing:
         if not self.waiting:
             return
         batch, self.waiting[:] = list(self.waiting), []
-        judge(batch, self.verifier, self.verdicts, self.problems, self.progress)
+        judge(batch, self.verifier, self.verdicts, self.problems, progress=self.progress)
         drawn = {sample.problem_id for sample in batch if sample.problem_id in self._left}
         for problem_id, prefix in prefixes(self.verdicts, sorted(drawn), self.rule).items():
             if prefix.complete:

@@ -16,7 +16,7 @@ _Indexed = TypeVar("_Indexed", Sample, Verdict)
 
 
 def write_all_samples(
-    tracker: Tracker, evaluation: Evaluation, store: SampleStore, verdicts: VerdictStore, folder: Path
+    tracker: Tracker, evaluation: Evaluation, store: SampleStore, folder: Path, *, verdicts: VerdictStore
 ) -> list[Path]:
     """Write the samples that the report counts, unless they are more than the tracker takes.
 

@@ -184,7 +184,7 @@ def _tell(cfg: DictConfig, found: Sequence[Found], compared: Compared, untold: l
             continue
         benchmark = one.benchmark or compared.benchmark
         try:
-            tell_the_compared(build(cfg.tracker, "tracker"), one.run_id, benchmark, comparison, base.run_id)
+            tell_the_compared(build(cfg.tracker, "tracker"), one.run_id, benchmark, comparison, base_run_id=base.run_id)
         except TrackingError as error:
             untold.append(f"not noted with {comparison.tuned}'s own run: {error}")
 

@@ -167,7 +167,7 @@ def headline_numbers(one: Comparison) -> dict[str, float]:
     return numbers | ({"crossover_k": one.crossover.point} if crossing_is_established(one) else {})
 
 
-def tell_the_compared(tracker: Tracker, run_id: str, benchmark: str, one: Comparison, base_run_id: str = "") -> None:
+def tell_the_compared(tracker: Tracker, run_id: str, benchmark: str, one: Comparison, *, base_run_id: str = "") -> None:
     """Log to the tuned model's own run what changed against its base, in numbers and in words.
 
     Args:

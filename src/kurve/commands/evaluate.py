@@ -70,7 +70,7 @@ def main(cfg: DictConfig) -> None:
             run_dir / "report",
             todo=todo,
             later=_send_later(cfg, store.folder),
-            write_all=partial(write_all_samples, tracker, evaluation, store, verdicts),
+            write_all=partial(write_all_samples, tracker, evaluation, store, verdicts=verdicts),
         )
         show(report, evaluation, tracker, folder=run_dir / "report", todo=todo)
         tell(

@@ -49,9 +49,9 @@ def main(cfg: DictConfig) -> None:
         tracker.check()
     made = kind.make(Asked(cfg, tracker, style, kind.needs, group_by=group_by, drop_unpaired=drop == "drop"))
     folder = Path(HydraConfig.get().runtime.output_dir) / FOLDER
-    files = _write(kind, made, style, folder, output)
+    files = _write(kind, made, style, folder, output=output)
     new = publish_files(tracker, _run_info(cfg, kind, made, style), files, FOLDER)
-    _show(kind, made, files, output, tracker, new=new)
+    _show(kind, made, files, output, tracker=tracker, new=new)
 
 
 def _style(cfg: DictConfig) -> Style:
@@ -93,7 +93,7 @@ def _output(cfg: DictConfig) -> Path | None:
     return output
 
 
-def _write(kind: Kind, made: Made, style: Style, folder: Path, output: Path | None) -> list[Path]:
+def _write(kind: Kind, made: Made, style: Style, folder: Path, *, output: Path | None) -> list[Path]:
     """The figure in all formats, its numbers as CSV, and what it was made of as JSON, also into `output`."""
     tables = {f"{kind.name}.csv": made.drawn.data} | {f"{kind.name}-{one.name}.csv": one for one in made.drawn.more}
     contents = {name: csv_bytes(table) for name, table in tables.items()}
@@ -161,7 +161,7 @@ def _run_info(cfg: DictConfig, kind: Kind, made: Made, style: Style) -> RunInfo:
     )
 
 
-def _show(kind: Kind, made: Made, files: Sequence[Path], output: Path | None, tracker: Tracker, *, new: bool) -> None:
+def _show(kind: Kind, made: Made, files: Sequence[Path], output: Path | None, *, tracker: Tracker, new: bool) -> None:
     console = Console(highlight=False)
     console.print(Text(f"\n{kind.name}: {kind.shows}", style="bold"), soft_wrap=True)
     for panel in made.panels:

@@ -53,16 +53,18 @@ def main(cfg: DictConfig) -> None:
     problems = OfBenchmark(asked) if asked else FromFile()
     with stop_on_sigterm(), ImportProgress(total_bytes=described.source.size) as progress:
         seen = survey(described.source, problems, progress.begin("checking"), progress.rows)
-        found = checked(cfg, described, seen, problems, asked)
-        done = _import(cfg, found, verifier, tracker, progress)
+        found = checked(cfg, described, seen, problems, asked=asked)
+        done = _import(cfg, found, verifier, tracker, progress=progress)
     _say(found, done, tracker)
 
 
-def _import(cfg: DictConfig, found: Found, verifier: Verifier, tracker: Tracker, progress: ImportProgress) -> Imported:
+def _import(
+    cfg: DictConfig, found: Found, verifier: Verifier, tracker: Tracker, *, progress: ImportProgress
+) -> Imported:
     settings = report_settings(cfg.report, found.survey.extent)
     folder = Path(HydraConfig.get().runtime.output_dir) / "report"
     with ExitStack() as stack:
-        store, judged_by = keep(cfg, found, verifier, stack, progress)
+        store, judged_by = keep(cfg, found, verifier, stack, progress=progress)
         evaluation = Evaluation(
             benchmark=found.benchmark,
             spec=store.spec,
@@ -74,7 +76,7 @@ def _import(cfg: DictConfig, found: Found, verifier: Verifier, tracker: Tracker,
             tags=provenance.given_tags(cfg) | source_tag(found.described),
         )
         todo = stack.enter_context(tracked(tracker, evaluation))
-        verdicts = judge(found, store, verifier, judged_by, stack, progress)
+        verdicts = judge(found, store, verifier, judged_by, stack=stack, progress=progress)
         report = measure(evaluation, store, verdicts)
         publish(tracker, report, folder, todo=todo, later=f"kurve report samples={store.folder}")
         progress.stage("imported")

@@ -86,7 +86,7 @@ def describe(cfg: DictConfig, benchmark: Benchmark | None) -> Described:
 
 
 def checked(
-    cfg: DictConfig, described: Described, survey: Survey, problems: FromFile | OfBenchmark, asked: Benchmark | None
+    cfg: DictConfig, described: Described, survey: Survey, problems: FromFile | OfBenchmark, *, asked: Benchmark | None
 ) -> Found:
     """Refuse what cannot be measured, before anything is stored.
 

@@ -26,7 +26,7 @@ _SHOWN = 3  # other judges, reasons: spelled out
 
 
 def keep(
-    cfg: DictConfig, found: Found, verifier: Verifier, stack: ExitStack, progress: ImportProgress
+    cfg: DictConfig, found: Found, verifier: Verifier, stack: ExitStack, *, progress: ImportProgress
 ) -> tuple[SampleStore, str]:
     """Store what the files hold and what it is; the store, open for writing, and the set of verdicts that counts.
 
@@ -71,7 +71,7 @@ def settings_of(cfg: DictConfig, found: Found, judged_by: str) -> dict[str, Any]
 
 
 def judge(
-    found: Found, store: SampleStore, verifier: Verifier, judged_by: str, stack: ExitStack, progress: ImportProgress
+    found: Found, store: SampleStore, verifier: Verifier, judged_by: str, *, stack: ExitStack, progress: ImportProgress
 ) -> VerdictStore:
     """The verdicts that count, complete.
 

@@ -20,7 +20,7 @@ _BASE_TAG = "kurve.base_run_id"  # of a version: its base's training
 
 
 def find_pairings(
-    cfg: DictConfig, gate: Gate, version: RegisteredVersion, registry: PromotionRegistry, tracker: Tracker
+    cfg: DictConfig, gate: Gate, version: RegisteredVersion, registry: PromotionRegistry, *, tracker: Tracker
 ) -> list[Pairing]:
     """The version's evaluations with those of its base, by benchmark in the order that the gate names.
 
@@ -45,7 +45,7 @@ def find_pairings(
                 f"tuned: the run {one.run_id} sampled {one.model_path}, and {version.name} version {version.version} "
                 f"is {version.path}; name an evaluation of this version"
             )
-    bases = _bases(cfg, gate, list(tuned.values()), version, registry, tracker)
+    bases = _bases(cfg, gate, list(tuned.values()), version, registry=registry, tracker=tracker)
     order = [name for name in gate.benchmarks or tuned if name in tuned]
     return [_pairing(version, tuned[name], bases.get(name), gate) for name in order]
 
@@ -55,6 +55,7 @@ def _bases(
     gate: Gate,
     tuned: Sequence[StoredEvaluation],
     version: RegisteredVersion,
+    *,
     registry: PromotionRegistry,
     tracker: Tracker,
 ) -> dict[str, StoredEvaluation]:

@@ -103,7 +103,7 @@ def decide(
     Raises:
         KurveError: as `find_pairings`.
     """
-    pairings = [] if gate.asks_nothing else find_pairings(cfg, gate, version, registry, tracker)
+    pairings = [] if gate.asks_nothing else find_pairings(cfg, gate, version, registry, tracker=tracker)
     result = judge(gate, [one.evidence for one in pairings])
     return Decision(version, alias, pairings, result, gate_report(version, alias, pairings, result))
 

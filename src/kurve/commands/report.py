@@ -67,7 +67,7 @@ def main(cfg: DictConfig) -> None:
                     run_dir / "report",
                     todo=todo,
                     later=f"kurve report samples={folder} (with the settings of this call)",
-                    write_all=partial(write_all_samples, tracker, evaluation, store, verdicts),
+                    write_all=partial(write_all_samples, tracker, evaluation, store, verdicts=verdicts),
                 )
     show(report, evaluation, tracker, folder=run_dir / "report", todo=todo)
 

@@ -76,11 +76,11 @@ def main(cfg: DictConfig) -> None:
         plan = _plan(cfg, tracker, run_dir / "engine.log")
         tracker.check()
         for source, chosen, reading in zip(plan.sources, plan.chosen, plan.readings, strict=True):
-            score_missing(source.store, plan.scorer, plan.scoring, chosen, reading)
+            score_missing(source.store, plan.scorer, plan.scoring, chosen, reading=reading)
     found = _measured(plan)
     title = f"Perplexity under {plan.scored_by}"
     files = write_perplexities(found, run_dir / NAME, title=title)
-    _publish(with_name(cfg, plan.model), plan, found, files, tracker)
+    _publish(with_name(cfg, plan.model), plan, found, files, tracker=tracker)
     show(found, title=title, folder=run_dir / NAME, url=tracker.url, hint=tracker.hint)
     tell("score", run_dir / NAME, paths={"numbers": files[0]}, run_id=tracker.run_id, run_url=tracker.url)
 
@@ -178,7 +178,7 @@ def _agreement(source: Source, columns: Columns) -> list[str]:
     ]
 
 
-def _publish(cfg: DictConfig, plan: _Plan, found: Perplexities, files: Sequence[Path], tracker: Tracker) -> None:
+def _publish(cfg: DictConfig, plan: _Plan, found: Perplexities, files: Sequence[Path], *, tracker: Tracker) -> None:
     try:
         publish_files(tracker, _run_info(cfg, plan, found), files, NAME, points=_points(found))
     except TrackingError as error:

@@ -92,7 +92,7 @@ def as_prompt(stored: StoredPrompt) -> Prompt:
     return Prompt(stored.problem_id, stored.text, stored.messages)
 
 
-def score_missing(store: SampleStore, scorer: Scorer, model: ScoringModel, chosen: Chosen, reading: Reading) -> None:
+def score_missing(store: SampleStore, scorer: Scorer, model: ScoringModel, chosen: Chosen, *, reading: Reading) -> None:
     """Score the chosen samples that have no score of this model; where none is missing nothing is loaded or locked.
 
     Raises:
@@ -227,7 +227,7 @@ def scored_distribution(
     other = known & (columns.drawn_tokens > 0) & (columns.tokens != columns.drawn_tokens)
     too_long = int((~known).sum())
     return _distribution(
-        source, chosen, columns, known, columns.tokens, columns.logprob, scored_by=scored_by,
+        source, chosen, columns, known, tokens=columns.tokens, logprob=columns.logprob, scored_by=scored_by,
         left_out={"longer than the context": too_long} if too_long else {},
         retokenised=int(other.sum()) if counted else 0,
     )  # fmt: skip
@@ -240,7 +240,7 @@ def own_distribution(source: Source, chosen: Chosen, columns: Columns) -> Distri
         return None
     without = int((~known).sum())
     return _distribution(
-        source, chosen, columns, known, columns.drawn_tokens, np.minimum(columns.drawn_logprob, 0.0),
+        source, chosen, columns, known, tokens=columns.drawn_tokens, logprob=np.minimum(columns.drawn_logprob, 0.0),
         scored_by=source.name, left_out={"without a stored log-probability": without} if without else {}, retokenised=0,
     )  # fmt: skip
 
@@ -250,9 +250,9 @@ def _distribution(
     chosen: Chosen,
     columns: Columns,
     known: NDArray[np.bool_],
+    *,
     tokens: NDArray[np.int64],
     logprob: NDArray[np.float64],
-    *,
     scored_by: str,
     left_out: dict[str, int],
     retokenised: int,

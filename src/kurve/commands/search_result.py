@@ -47,8 +47,8 @@ def publish(
     one: Sweep,
     folder: Path,
     trials: Sequence[Trial],
-    objectives: Sequence[Objective],
     *,
+    objectives: Sequence[Objective],
     confidence: float,
 ) -> None:
     """Print the trials, write them and the figure, and log all of it to the sweep's own run.
@@ -61,14 +61,14 @@ def publish(
     standing = standing_of(trials, objectives, confidence=confidence)
     files = _write(folder / FOLDER, one.name, trials, objectives, standing=standing, confidence=confidence)
     console = Console(highlight=False)
-    console.print(_table(one.name, trials, objectives, standing, confidence))
+    console.print(_table(one.name, trials, objectives, standing, confidence=confidence))
     for line in words(trials, standing):
         console.print(Text(line), soft_wrap=True)
     console.print(Text(f"numbers  {files[0]}"), soft_wrap=True)
     for file in files:
         if file.suffix == ".png":
             console.print(Text(f"figure   {file}"), soft_wrap=True)
-    found = summary(one.name, one.command, folder, one.jobs, sweep.states(folder, one.jobs))
+    found = summary(one.name, one.command, folder, one.jobs, records=sweep.states(folder, one.jobs))
     extra = Extra(files, FOLDER, _points(trials, objectives), _tags(trials, standing))
     tracker = tracker_of(cfg)
     track(tracker, found, extra)
@@ -122,6 +122,7 @@ def _table(
     trials: Sequence[Trial],
     objectives: Sequence[Objective],
     standing: dict[int, Standing],
+    *,
     confidence: float,
 ) -> Table:
     title = f"{name}, {100 * confidence:g} % intervals over problems, in points"

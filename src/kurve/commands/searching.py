@@ -87,11 +87,13 @@ def run_search(sweeping: Sweeping, search: Search, command: str) -> list[JobReco
     name = _name(sweeping, search, command)
     folder = Path(sweeping.config.paths.out) / FOLDER / name
     with sweep.locked(folder):
-        running = Running(sweeping, search, command, name, folder)
+        running = Running(sweeping, search, command, name, folder=folder)
         stopped = running.until_done()
         trials = running.trials()
         jobs = [trial.job for trial in trials]
-    publish(sweeping.config, running.sweep(jobs), folder, trials, search.objectives, confidence=search.confidence)
+    publish(
+        sweeping.config, running.sweep(jobs), folder, trials, objectives=search.objectives, confidence=search.confidence
+    )
     if stopped:
         raise SweepError(f"{stopped}\nthe same command goes on")
     return sweep.states(folder, jobs)
@@ -100,7 +102,7 @@ def run_search(sweeping: Sweeping, search: Search, command: str) -> list[JobReco
 class Running:
     """A search at work in its folder."""
 
-    def __init__(self, sweeping: Sweeping, search: Search, command: str, name: str, folder: Path) -> None:
+    def __init__(self, sweeping: Sweeping, search: Search, command: str, name: str, *, folder: Path) -> None:
         self._sweeping, self._search, self._command, self._name, self._folder = sweeping, search, command, name, folder
         self._study = _study(folder, search)
         self._jobs: dict[int, Job] = {}  # by trial number

@@ -124,7 +124,7 @@ class JudgeAlongside:
     def _run(self) -> None:
         try:
             while batch := self._batch():
-                judge(batch, self._verifier, self._verdicts, self._problems, self._progress)
+                judge(batch, self._verifier, self._verdicts, self._problems, progress=self._progress)
                 self.idle_since = time.monotonic()
         except KurveError as error:
             self.failure = error
@@ -163,7 +163,7 @@ def judge_stored(
     unjudged = (sample for sample in stored if _is_marked(missing[sample.problem_id], sample.index))
     began, judged = time.monotonic(), 0
     for batch in _batches(unjudged):
-        judge(batch, verifier, verdicts, problems, progress)
+        judge(batch, verifier, verdicts, problems, progress=progress)
         judged += len(batch)
     if judged >= _LEAST_TIMED:
         record_judging(
@@ -208,6 +208,7 @@ def judge(
     verifier: Verifier,
     verdicts: VerdictStore,
     problems: Mapping[str, Problem],
+    *,
     progress: Progress | None,
 ) -> None:
     """Judge these stored samples and store the verdicts."""

@@ -62,9 +62,9 @@ def main(cfg: DictConfig) -> None:
         _run(cfg, stages, finished, name=name, folder=folder, jobs=jobs)
         study.write(folder, stages, finished)
         compared = compare_stages(stages, finished, settings)
-        versions = publish_comparison(cfg, name, folder, stages, finished, compared, tracker)
+        versions = publish_comparison(cfg, name, folder, stages, finished=finished, compared=compared, tracker=tracker)
         promoted, wrong = promote_all(cfg, folder, promotions, stages, finished=finished, versions=versions)
-    _show(folder, stages, finished, compared, tracker, promoted=promoted)
+    _show(folder, stages, finished, compared, tracker=tracker, promoted=promoted)
     tell("study", folder, paths={}, name=name, run_id=tracker.run_id, run_url=tracker.url)
     if wrong:
         raise StudyError("\n".join([*wrong, f"Go on: {_again()}"]))
@@ -228,8 +228,8 @@ def _show(
     stages: list[Stage],
     finished: Mapping[str, Finished],
     compared: list[StagesCompared],
-    tracker: Tracker,
     *,
+    tracker: Tracker,
     promoted: Sequence[Promoted],
 ) -> None:
     """Print the verdicts, what the gates said, and where everything is."""

@@ -63,6 +63,7 @@ def publish_comparison(
     name: str,
     folder: Path,
     stages: Sequence[Stage],
+    *,
     finished: Mapping[str, Finished],
     compared: Sequence[StagesCompared],
     tracker: Tracker,
@@ -77,8 +78,8 @@ def publish_comparison(
         TrackingError: the tracker cannot be reached; the same command does the rest.
     """
     files = _write(folder, compared)
-    register = partial(_register, cfg, name, stages, finished, tracker, verdicts=_verdicts(compared))
-    if not tracker.start(_run_info(cfg, name, stages, finished, compared)):
+    register = partial(_register, cfg, name, stages, finished, tracker=tracker, verdicts=_verdicts(compared))
+    if not tracker.start(_run_info(cfg, name, stages, finished, compared=compared)):
         late = cfg.register and (folder / FOLDER / NOT_REGISTERED).exists()
         return _register_or_say(folder, register) if late else {}
     versions = {}
@@ -155,6 +156,7 @@ def _run_info(
     name: str,
     stages: Sequence[Stage],
     finished: Mapping[str, Finished],
+    *,
     compared: Sequence[StagesCompared],
 ) -> RunInfo:
     config = provenance.recorded(cfg)
@@ -212,8 +214,8 @@ def _register(
     name: str,
     stages: Sequence[Stage],
     finished: Mapping[str, Finished],
-    tracker: Tracker,
     *,
+    tracker: Tracker,
     verdicts: Mapping[str, Mapping[str, str]],
 ) -> dict[str, ModelVersion]:
     """Register every trained model that has a role; none where the tracker keeps no registry."""

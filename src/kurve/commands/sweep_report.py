@@ -76,7 +76,7 @@ def report_sweep(cfg: DictConfig, one: Sweep, folder: Path, tracker: Tracker) ->
     now = now_ms()
     points = [TimedPoint(key, value, 0, now) for report in reports for key, value in numbers_of(report).items()]
     records = sweep.states(folder, one.jobs)
-    track(tracker, summary(one.name, one.command, folder, one.jobs, records), Extra(files, FOLDER, points))
+    track(tracker, summary(one.name, one.command, folder, one.jobs, records=records), Extra(files, FOLDER, points))
     show_run(tracker)
 
 

@@ -70,7 +70,7 @@ class Summary:
         return [*_COLUMNS, *self.keys]
 
 
-def summary(name: str, command: str, folder: Path, jobs: Sequence[Job], records: Sequence[JobRecord]) -> Summary:
+def summary(name: str, command: str, folder: Path, jobs: Sequence[Job], *, records: Sequence[JobRecord]) -> Summary:
     """What the folder of a sweep holds of its jobs."""
     return Summary(name, command, jobs, records, [numbers(folder / job.key) for job in jobs])
 

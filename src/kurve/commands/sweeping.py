@@ -74,7 +74,7 @@ def run_sweep(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str)
         sweep.write(folder, sweep.joined(sweep.read(folder), Sweep(name, command, tuple(jobs))))
         tracker = tracker_of(sweeping.config)
         if nests(sweeping.config):
-            before = summary(name, command, folder, jobs, sweep.states(folder, jobs))
+            before = summary(name, command, folder, jobs, records=sweep.states(folder, jobs))
             sweeping = dataclasses.replace(sweeping, parent=opened(tracker, before))
         crash = run_jobs(sweeping, name, folder, jobs)
         records = sweep.states(folder, jobs)
@@ -82,7 +82,7 @@ def run_sweep(sweeping: Sweeping, points: Sequence[Sequence[str]], command: str)
     unfinished = [job for job, record in zip(jobs, records, strict=True) if record.status is not JobStatus.FINISHED]
     for run_id, key in close_runs(sweeping.config.get("tracker"), name, folder, unfinished):
         sys.stderr.write(f"KILLED   the run {run_id} of {key}, whose process is gone\n")
-    track(tracker, summary(name, command, folder, jobs, records))
+    track(tracker, summary(name, command, folder, jobs, records=records))
     show_run(tracker)
     if any(record.status is not JobStatus.FINISHED for record in records):
         raise SweepError(_in_words(name, jobs, records, crash))

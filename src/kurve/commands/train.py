@@ -130,14 +130,14 @@ def _lead(cfg: DictConfig, plan: TrainingPlan, folder: Path) -> None:
             with training_record.locked(folder):
                 record = training_record.read(folder)
                 if record is None or not record.finished:  # another process may have finished it meanwhile
-                    _train(cfg, plan, folder, record or new_record(plan), tracker, overlap)
+                    _train(cfg, plan, folder, record or new_record(plan), tracker=tracker, overlap=overlap)
                     record, hint = training_record.read(folder), tracker.hint
     if record is None:
         raise TrainingError(f"{folder} was removed while it was in use; start again")
     version = None
     if registry is not None:
         version = registry.register(trained_model(folder, name=cfg.register, upload=cfg.upload))
-    _show(cfg, folder, record, hint, version)
+    _show(cfg, folder, record, hint, version=version)
     tell(
         "train",
         folder,
@@ -185,15 +185,17 @@ def refuse(cfg: DictConfig, plan: TrainingPlan, evaluation: list[Benchmark]) -> 
 
 
 def _train(
-    cfg: DictConfig, plan: TrainingPlan, folder: Path, record: TrainingRecord, tracker: Tracker, overlap: int
+    cfg: DictConfig, plan: TrainingPlan, folder: Path, record: TrainingRecord, *, tracker: Tracker, overlap: int
 ) -> None:
     checkpoint = last_resumable(folder / CHECKPOINTS, processes())
     first_step = step_of(checkpoint) if checkpoint else 0
-    info = run_info(cfg, plan, folder, record, overlap)
+    info = run_info(cfg, plan, folder, record, overlap=overlap)
     open_run(folder, tracker, info)
     with ExitStack() as stack:
         progress = stack.enter_context(TrainingProgress())
-        shown = stack.enter_context(attempt(folder, record, tracker, info.config_yaml, progress, first_step=first_step))
+        shown = stack.enter_context(
+            attempt(folder, record, tracker, info.config_yaml, progress=progress, first_step=first_step)
+        )
         log = folder / LOG
         offset = log.stat().st_size if log.exists() else 0
         stack.enter_context(redirect(log))
@@ -207,7 +209,7 @@ def _train(
 
 
 def _show(
-    cfg: DictConfig, folder: Path, record: TrainingRecord, hint: str | None, version: ModelVersion | None
+    cfg: DictConfig, folder: Path, record: TrainingRecord, hint: str | None, *, version: ModelVersion | None
 ) -> None:
     """Print what was made and what to do with it; no hint: it was made before."""
     console = Console(highlight=False)

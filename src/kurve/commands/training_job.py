@@ -34,7 +34,7 @@ def run_job(
         verifier = build(cfg.verifier, "verifier")
     with verifier or nullcontext():
         if held_out is not None and verifier is not None:
-            callbacks = (*callbacks, _measure(cfg, plan, held_out, verifier, log))
+            callbacks = (*callbacks, _measure(cfg, plan, held_out, verifier, log=log))
         job = Job(
             model=plan.model,
             problems=plan.problems,
@@ -64,7 +64,7 @@ def held_out_benchmark(cfg: DictConfig) -> Benchmark | None:
     return load_benchmark(plain(chosen) if OmegaConf.is_config(chosen) else chosen, "holdout.benchmark")
 
 
-def _measure(cfg: DictConfig, plan: TrainingPlan, benchmark: Benchmark, verifier: Verifier, log: Log) -> Any:
+def _measure(cfg: DictConfig, plan: TrainingPlan, benchmark: Benchmark, verifier: Verifier, *, log: Log) -> Any:
     """The callback that measures pass@k on the held-out problems; with it come torch and transformers."""
     from kurve.algorithms.trainers.callback import HeldOut
 

@@ -73,7 +73,7 @@ def new_record(plan: TrainingPlan) -> TrainingRecord:
     )
 
 
-def run_info(cfg: DictConfig, plan: TrainingPlan, folder: Path, record: TrainingRecord, overlap: int) -> RunInfo:
+def run_info(cfg: DictConfig, plan: TrainingPlan, folder: Path, record: TrainingRecord, *, overlap: int) -> RunInfo:
     """What the run says before training starts; its key is the folder's own, so a training made anew is a new run."""
     config = provenance.recorded(cfg)
     tags = {
@@ -126,7 +126,7 @@ def open_run(folder: Path, tracker: Tracker, info: RunInfo) -> None:
 
 @contextmanager
 def attempt(
-    folder: Path, record: TrainingRecord, tracker: Tracker, config: str, progress: TrainingProgress, *, first_step: int
+    folder: Path, record: TrainingRecord, tracker: Tracker, config: str, *, progress: TrainingProgress, first_step: int
 ) -> Iterator[Shown]:
     """One start of the training: run and record say RUNNING until the body ends, and how it ended afterwards.
 

@@ -36,9 +36,9 @@ class FromFile:
             self.items[problem_id] = Item(problem_id, row.question, row.gold, row.prompt)
             self._places[problem_id] = row.place
         elif known.question != row.question and self._hash(row) != content_id(known.question):
-            raise self._differs(problem_id, "question", known.question, row.question, row.place)
+            raise self._differs(problem_id, "question", known.question, row.question, place=row.place)
         elif known.gold != row.gold:
-            raise self._differs(problem_id, "reference answer", known.gold, row.gold, row.place)
+            raise self._differs(problem_id, "reference answer", known.gold, row.gold, place=row.place)
         return problem_id
 
     def _hash(self, row: Imported) -> str:
@@ -49,7 +49,7 @@ class FromFile:
             found = self._hashes[row.question] = content_id(row.question)
         return found
 
-    def _differs(self, problem_id: str, what: str, first: object, now: object, place: str) -> DataError:
+    def _differs(self, problem_id: str, what: str, first: object, now: object, *, place: str) -> DataError:
         return DataError(
             f"{place}: problem {problem_id!r} has the {what} {now!r:.80}, but {first!r:.80} at "
             f"{self._places[problem_id]}; samples of different data cannot be in one store"

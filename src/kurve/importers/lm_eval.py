@@ -90,7 +90,7 @@ def read(path: Path, options: Options, meter: Meter) -> Iterator[Imported | Left
             yield LeftOut(place, "another filter on the same responses")
             continue
         seen.add(key)
-        yield from _samples(row, doc, graders, wanted, place)
+        yield from _samples(row, doc, graders, wanted, place=place)
     if taken is None:
         raise DataError(f"{path}: no verdict by grader={options.grader}; there is {', '.join(sorted(others))}")
 
@@ -116,7 +116,7 @@ def _wanted(graders: Sequence[str], name: str, grader: str | None) -> str | None
 
 
 def _samples(
-    row: Values, doc: Mapping[str, object], graders: tuple[str, ...], wanted: str | None, place: str
+    row: Values, doc: Mapping[str, object], graders: tuple[str, ...], wanted: str | None, *, place: str
 ) -> Iterator[Imported]:
     prefix = graders[0].rpartition("/")[0] if graders else ""
     preferred = [f"{prefix}/{name}" if prefix else name for name in _PREFERRED]

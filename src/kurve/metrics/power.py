@@ -60,11 +60,11 @@ def settling(base: Tally, tuned: Tally, k: int, *, confidence: float = 0.95, pow
         return Settling(k, seen, math.nan, math.nan, math.nan, power)
     needed = (reach / seen) ** 2 * variance if abs(seen) > CONSTANT else math.inf
     problems = float(math.ceil(max(needed, 2))) if math.isfinite(needed) else math.inf
-    samples = _samples_needed(base, tuned, k, variance, (seen / reach) ** 2 * num_problems)
+    samples = _samples_needed(base, tuned, k, variance, allowed=(seen / reach) ** 2 * num_problems)
     return Settling(k, seen, reach * math.sqrt(variance / num_problems), problems, samples, power)
 
 
-def _samples_needed(base: Tally, tuned: Tally, k: int, variance: float, allowed: float) -> float:
+def _samples_needed(base: Tally, tuned: Tally, k: int, variance: float, *, allowed: float) -> float:
     """n at which the variance of d is the allowed one, where the part within problems falls as 1 / n."""
     fewest = int(min(base.num_samples.min(), tuned.num_samples.min()))
     if 2 * k > fewest or base.largest_k is not None or tuned.largest_k is not None:

@@ -48,7 +48,7 @@ def majority_at_k(
     found[one] = voted_right.mean()
     drawn = ~(whole | one)
     if drawn.any():
-        found[drawn] = _mean_vote(label, is_right, wanted[drawn], rng, subsets)
+        found[drawn] = _mean_vote(label, is_right, wanted[drawn], rng, subsets=subsets)
     return found
 
 
@@ -112,7 +112,7 @@ def _labelled(labels: ArrayLike, correct: ArrayLike) -> tuple[Ints, NDArray[np.b
     return label, right
 
 
-def _mean_vote(label: Ints, is_right: NDArray[np.bool_], ks: Ints, rng: np.random.Generator, subsets: int) -> Floats:
+def _mean_vote(label: Ints, is_right: NDArray[np.bool_], ks: Ints, rng: np.random.Generator, *, subsets: int) -> Floats:
     """Mean share of the vote that is right over random subsets, [K]; the first k of an order are a subset."""
     height = max(1, _CELLS // max(label.size, is_right.size))
     order = np.argsort(ks)

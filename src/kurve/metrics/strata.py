@@ -78,8 +78,8 @@ def by_stratum(base: Tally, tuned: Tally, k: int, *, confidence: float = 0.95) -
     names = [name for name, _ in sorted(Counter(base.strata).items(), key=lambda one: (-one[1], one[0]))]
     of = np.array(base.strata, dtype=object)
     rows = [np.flatnonzero(of == name) for name in names]
-    ones = _at(base, tuned, 1, rows, confidence)
-    headlines = ones if k == 1 else _at(base, tuned, k, rows, confidence)
+    ones = _at(base, tuned, 1, rows, confidence=confidence)
+    headlines = ones if k == 1 else _at(base, tuned, k, rows, confidence=confidence)
     found = []
     for name, kept, at_1, headline in zip(names, rows, ones, headlines, strict=True):
         gap = delta_se(problems_at(base, kept), problems_at(tuned, kept), k, confidence=confidence)
@@ -107,7 +107,7 @@ def holm(p_values: ArrayLike) -> Floats:
     return adjusted
 
 
-def _at(base: Tally, tuned: Tally, k: int, rows: Sequence[np.ndarray], confidence: float) -> list[StratumAtK]:
+def _at(base: Tally, tuned: Tally, k: int, rows: Sequence[np.ndarray], *, confidence: float) -> list[StratumAtK]:
     before, after = pass_at_k_of(base, [k])[:, 0], pass_at_k_of(tuned, [k])[:, 0]
     p_values = [_p_value(after[kept] - before[kept]) if len(kept) >= LEAST else None for kept in rows]
     adjusted = iter(holm([p for p in p_values if p is not None]).tolist())

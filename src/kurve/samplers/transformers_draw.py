@@ -71,7 +71,7 @@ def draw(
             stopping_criteria=StoppingCriteriaList([stopper]) if decoding.stop else None,
         )
     cuts = [
-        _cut(line, ends, tokenizer, decoding.stop, ended)
+        _cut(line, ends, tokenizer, decoding.stop, stopped=ended)
         for line, ended in zip(out[:, width:].tolist(), stopper.ended, strict=True)
     ]
     logprobs, entropies = chooser.collected()  # [B, T] each
@@ -231,7 +231,7 @@ def _end_tokens(network: Any, tokenizer: Any) -> set[int]:
 
 
 def _cut(
-    line: list[int], ends: set[int], tokenizer: Any, stops: tuple[str, ...], stopped: int | None
+    line: list[int], ends: set[int], tokenizer: Any, stops: tuple[str, ...], *, stopped: int | None
 ) -> tuple[str, str, int]:
     """Text, finish reason and number of tokens (the end token counted) of one padded row."""
     end = next((i for i, token in enumerate(line) if token in ends), len(line))

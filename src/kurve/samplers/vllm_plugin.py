@@ -37,7 +37,7 @@ def register() -> None:
 
 def _seeded_rows(original: Any, apply_top_k_top_p: Any) -> Any:
     @functools.wraps(original)
-    def forward_cpu(self: Any, logits: Any, generators: Mapping[int, Any], k: Any, p: Any) -> Any:
+    def forward_cpu(self: Any, logits: Any, generators: Mapping[int, Any], k: Any, p: Any) -> Any:  # noqa: PLR0917  # as vLLM calls it
         wants_processed = self.logprobs_mode in ("processed_logits", "processed_logprobs")
         if wants_processed or len(generators) != logits.shape[0]:
             return original(self, logits, generators, k, p)

@@ -176,7 +176,7 @@ def _moved(groups: Sequence[_Group]) -> Iterator[Record]:
                     yield sample_record(replace(read_sample(record.line), index=place))
 
 
-def _is_left(left: Mapping[str, NDArray[np.int64]], problem_id: str, index: int, _mark: int, _tag: int) -> bool:
+def _is_left(left: Mapping[str, NDArray[np.int64]], problem_id: str, index: int, *_ignored: int) -> bool:
     return bool(left[problem_id][index] >= 0)
 
 
