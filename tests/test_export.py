@@ -15,7 +15,7 @@ from kurve.metrics.passk import pass_at_k
 from kurve.report import ReportSettings, build_report
 from kurve.store import fingerprint
 from kurve.types import Curve, Outcome, Problem, Report, Sample, Tally, Verdict
-from tests.test_report import SPEC, problems, samples, verdicts
+from tests.reports import SPEC, problems, samples, verdicts
 
 NAMES = {
     "curve.json",

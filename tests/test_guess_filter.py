@@ -4,7 +4,7 @@ from kurve.guess_filter import GuessFilter, with_filter
 from kurve.metrics.chance import guessable
 from kurve.report import ReportSettings
 from kurve.types import Tally
-from tests.test_report import C, report
+from tests.reports import C, report
 
 
 def test_of_thirty_problems_eighteen_are_left_as_in_the_paper_where_twelve_are_guessed() -> None:

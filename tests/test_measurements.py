@@ -12,7 +12,7 @@ from kurve.metrics.answers import SampleMetric, best_by_logprob, diversity, majo
 from kurve.metrics.measured import Measured
 from kurve.report import ReportSettings, build_report
 from kurve.types import Report, Sample, Table, Tally, Verdict
-from tests.test_report import SPEC, C, E, W, problems
+from tests.reports import SPEC, C, E, W, problems
 
 ALL: dict[str, SampleMetric | None] = {
     "majority": majority,

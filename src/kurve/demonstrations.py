@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,24 +81,21 @@ def from_file(
             "data.question and data.prompt: give one of them the name of a column and set the other to null; a "
             "question is put into the prompt template, a prompt is sent as it is"
         )
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise ConfigError(f"data.limit is {limit!r}; expected a whole number of at least 1, or null for all rows")
+    _check_count("limit", limit)
     rows, _ = files.read(Path(path))
     items, asked = [], {}
     for row in rows[:limit]:
         try:
             if question is not None:
-                text = _text(row.values, question, "data.question")
-                sent = template.render(_problem(content_id(text), text))
+                sent, text = _asked(_text(row.values, question, "data.question"), template)
             else:
-                sent = _verbatim(_cell(row.values, str(prompt), "data.prompt"))
-                text = sent.text or "\n".join(message.content for message in sent.messages)
+                sent, text = _verbatim(_cell(row.values, str(prompt), "data.prompt"))
             items.append(Demonstration(sent, _response(_cell(row.values, response, "data.response"))))
         except DataError as error:
             raise DataError(f"{row.place}: {error}") from error
         asked[sent.problem_id] = text
     return Demonstrations(
-        name=name or Path(path).name,
+        name or Path(path).name,
         source=str(Path(path).expanduser().absolute()),
         items=tuple(items),
         questions=tuple(asked.items()),
@@ -157,8 +154,7 @@ def from_store(
         ConfigError: no or several sets of verdicts fit, no sample is correct, or `per_problem` is below 1.
         DataError: the store is damaged or does not hold its questions.
     """
-    if per_problem is not None and (isinstance(per_problem, bool) or per_problem < 1):
-        raise ConfigError(f"data.per_problem is {per_problem!r}; expected a whole number of at least 1, or null")
+    _check_count("per_problem", per_problem)
     folder = Path(samples).expanduser()
     with SampleStore.open_folder(folder) as store:
         chosen = _verdict_set(folder, verifier)
@@ -166,13 +162,7 @@ def from_store(
             outcomes = {(v.problem_id, v.index): v.outcome for v in verdicts.verdicts()}
         if not outcomes:
             raise ConfigError(f"{folder} holds samples and no verdict; judge them: kurve verify samples={folder.name}")
-        correct = {key for key, outcome in outcomes.items() if outcome is Outcome.CORRECT}
-        found: dict[str, dict[str, int]] = defaultdict(dict)  # problem -> response -> first index
-        for sample in store.samples(problem_ids={problem_id for problem_id, _ in correct}):
-            key, whole = (sample.problem_id, sample.index), sample.finish_reason not in _CUT
-            if key in correct and whole and sample.text.strip():
-                first = found[sample.problem_id].get(sample.text, sample.index)
-                found[sample.problem_id][sample.text] = min(first, sample.index)
+        found = _responses(store, {key for key, outcome in outcomes.items() if outcome is Outcome.CORRECT})
         questions = {one.problem_id: one.question for one in store.prompts() if one.problem_id in found}
         label = name or f"{store.spec.benchmark} by {_named(Path(store.spec.model))}"
         teacher = store.spec.model
@@ -188,6 +178,22 @@ def from_store(
         questions=tuple(sorted(questions.items())),
         teacher=teacher,
     )
+
+
+def _check_count(key: str, value: object) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ConfigError(f"data.{key} is {value!r}; expected a whole number of at least 1, or null for all")
+
+
+def _responses(store: SampleStore, correct: Set[tuple[str, int]]) -> dict[str, dict[str, int]]:
+    """By problem, the distinct complete responses among the correct samples, each with its first index."""
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for sample in store.samples(problem_ids={problem_id for problem_id, _ in correct}):
+        key, whole = (sample.problem_id, sample.index), sample.finish_reason not in _CUT
+        if key in correct and whole and sample.text.strip():
+            first = found[sample.problem_id].get(sample.text, sample.index)
+            found[sample.problem_id][sample.text] = min(first, sample.index)
+    return found
 
 
 def _chosen(
@@ -256,13 +262,18 @@ def _text(values: Mapping[str, object], column: str, key: str) -> str:
     return value.strip()
 
 
-def _verbatim(value: object) -> Prompt:
-    """A prompt that is sent as it is: text, or chat messages."""
+def _asked(question: str, template: Template) -> tuple[Prompt, str]:
+    return template.render(_problem(content_id(question), question)), question
+
+
+def _verbatim(value: object) -> tuple[Prompt, str]:
+    """A prompt that is sent as it is, text or chat messages, and all its words."""
     if isinstance(value, str) and value:
-        return Prompt(content_id(value), text=value)
+        return Prompt(content_id(value), text=value), value
     if isinstance(value, Sequence) and not isinstance(value, str) and value:
         messages = tuple(_message(one) for one in value)
-        return Prompt(content_id("\n".join(m.content for m in messages)), messages=messages)
+        words = "\n".join(m.content for m in messages)
+        return Prompt(content_id(words), messages=messages), words
     raise DataError(f"the prompt must be text or a list of messages and not empty, got {value!r:.80}")
 
 

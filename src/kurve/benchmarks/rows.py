@@ -84,10 +84,9 @@ def load(
         ConfigError: a setting is wrong, the file does not exist or the `datasets` package is missing.
         DataError: the data cannot be read or a row is malformed; the message names the file and line.
     """
-    mapping, normalize = _check_columns(columns), _normalizer(gold)
+    mapping, normalize, part = _check_columns(columns), _normalizer(gold), _check_fold(fold)
     _check_settings(limit, num_samples, duplicates)
     _check_answer_space(answer_space)
-    low, high = _check_fold(fold)
     if path is not None:
         source, (rows, revision) = str(path), files.read(Path(path))
     elif dataset:
@@ -96,12 +95,18 @@ def load(
     else:
         raise ConfigError(f"benchmark {name} has neither a dataset nor a path; set benchmark.path=<file>")
     pairs = _problems(rows, mapping, normalize, keep_first=duplicates == "first")
-    kept = [(problem, stratum) for problem, stratum in pairs if low <= _position(problem.id) < high][:limit]
-    if not kept:
-        raise DataError(f"no problem of {source} falls into benchmark.fold=[{low}, {high}]")
-    problems, strata = zip(*kept, strict=True)
+    problems, strata = zip(*_within(part, pairs, source)[:limit], strict=True)
     kinds = strata if "stratum" in mapping else ()
     return Benchmark(name, problems, revision or "", source, num_samples, kinds, answer_space)
+
+
+def _within(part: tuple[float, float], pairs: Sequence[tuple[Problem, str]], source: str) -> list[tuple[Problem, str]]:
+    """The problems whose ids hash into this part of [0, 1); at least one."""
+    low, high = part
+    kept = [(problem, stratum) for problem, stratum in pairs if low <= _position(problem.id) < high]
+    if not kept:
+        raise DataError(f"no problem of {source} falls into benchmark.fold=[{low}, {high}]")
+    return kept
 
 
 def _problems(

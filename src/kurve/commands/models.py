@@ -46,9 +46,8 @@ def local(
 
     Args:
         path: hub id or folder.
-        from_run: run id, run URL, fingerprint or folder of a training.
+        from_run: run id, run URL, fingerprint or folder of a training, which is looked for in the folder `models`.
         step: of the training; None takes its result.
-        models: folder in which trainings are looked for.
         name: label; None takes the path, or `<training>@<step>`.
         revision: hub commit or tag; for a local folder the digest of its files is taken.
         dtype: type of the weights when sampling.
@@ -65,9 +64,8 @@ def local(
         if not path:
             raise ConfigError(_NONE_NAMED.format(key="model", group="model"))
         return Model(name or path, path, revision=revision, dtype=dtype, context=context, lora=lora)
-    if path or revision or lora:
-        given = next(key for key, value in (("path", path), ("revision", revision), ("lora", lora)) if value)
-        raise ConfigError(f"model.from_run={from_run} names the weights already; leave out model.{given}")
+    if given := [key for key, value in (("path", path), ("revision", revision), ("lora", lora)) if value]:
+        raise ConfigError(f"model.from_run={from_run} names the weights already; leave out model.{given[0]}")
     folder, record = training_record.find(Path(models), str(from_run))
     weights, at = training_record.step_folder(folder, record, step)
     adapter = (weights / _ADAPTER).is_file()

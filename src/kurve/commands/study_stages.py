@@ -15,7 +15,7 @@ from typing import IO
 
 from kurve.commands.made import environment
 from kurve.errors import StudyError
-from kurve.study import Finished, Made, Stage, read_made, stage_fingerprint
+from kurve.study import Finished, Stage, read_made, stage_fingerprint
 from kurve.study_progress import StudyProgress
 
 LEAVE_WITH = "KURVE_LEAVE_WITH"  # process id: a command leaves when that process is gone
@@ -74,11 +74,9 @@ def run_stages(
         while True:
             for one in [one for one in running if one.process.poll() is not None]:
                 running.remove(one)
-                if (made := _ended(one, progress)) is None:
+                if not _ended(one, finished, progress):
                     failed.append(one)
                 else:
-                    number = stage_fingerprint(one.stage, finished)
-                    finished[one.stage.name] = Finished(number, made, round(time.monotonic() - one.began, 1))
                     keep(finished)
             ready = [] if failed else _ready(stages, finished, [one.stage for one in running])
             if not running and not ready:
@@ -144,13 +142,16 @@ def _follow(one: _Running, messages: IO[str], log: IO[str], progress: StudyProgr
                 progress.said(one.stage.name, text)
 
 
-def _ended(one: _Running, progress: StudyProgress) -> Made | None:
-    """What the stage made; None if its command failed."""
+def _ended(one: _Running, finished: dict[str, Finished], progress: StudyProgress) -> bool:
+    """Put what the stage made into `finished`, unless its command failed; whether it went well."""
     if one.reader is not None:
         one.reader.join()
     made = read_made(one.result) if one.process.returncode == 0 else None
     progress.ended(one.stage.name, well=made is not None)
-    return made
+    if made is not None:
+        number = stage_fingerprint(one.stage, finished)
+        finished[one.stage.name] = Finished(number, made, round(time.monotonic() - one.began, 1))
+    return made is not None
 
 
 def _reason(one: _Running, logs: Path) -> str:

@@ -46,27 +46,10 @@ def log_evaluation(
     kinds = tuple(strata or ("",) * len(problems))
     tally = Tally(tuple(problems), np.full(len(problems), n), counts, np.zeros_like(counts), strata=kinds)
 
-    def drawn(count: int) -> Iterator[Sample]:
-        for problem in problems:
-            for index in range(count):
-                said = response(problem, index) if response else f"{text} {problem} {index}"
-                yield Sample(problem, index, said, "stop", 7)
-
-    def judged(count: int) -> Iterator[Verdict]:
-        for problem, solved in zip(problems, correct, strict=True):
-            for index in range(count):
-                outcome = Outcome.CORRECT if index < solved else Outcome.WRONG
-                yield Verdict(problem, index, outcome, f"{text} {index}")
-
-    tables = (
-        Table("problems", ("id", "question"), tuple((problem, f"what is {problem}?") for problem in problems)),
-        Table("samples", PREVIEW, tuple(
-            (one.problem_id, one.index, verdict.outcome.value, verdict.answer, "", "stop", 7, one.text)
-            for one, verdict in zip(drawn(min(n, 2)), judged(min(n, 2)), strict=True)
-        )),
-    )  # fmt: skip
+    say = response or (lambda problem, index: f"{text} {problem} {index}")
+    shown = list(zip(_samples(problems, min(n, 2), say), _verdicts(problems, correct, min(n, 2), text), strict=True))
     made = dataclasses.replace(
-        report(n, tables=tables, notes=(f"a note of {name}",)),
+        report(n, tables=_tables(problems, shown), notes=(f"a note of {name}",)),
         tally=tally,
         curves=(pass_at_k_curve(tally, np.random.default_rng(0)),),
         histograms=(accuracy_histogram(tally),),
@@ -75,7 +58,7 @@ def log_evaluation(
     folder.mkdir(parents=True, exist_ok=True)
     files = write_files(made, folder)
     if samples:
-        write_samples(folder / NAME, problems, drawn(n), judged(n))
+        write_samples(folder / NAME, problems, _samples(problems, n, say), _verdicts(problems, correct, n, text))
         files.append(folder / NAME)
     tracker = MlflowTracker(uri=uri, experiment=experiment, new_run=True, saved_view=False)
     described = {"kurve.kind": "", "kurve.model": name, "kurve.benchmark": "gsm8k", **(tags or {})}
@@ -83,6 +66,29 @@ def log_evaluation(
     tracker.log_report(made, files)
     tracker.finish("FINISHED")
     return tracker.run_id
+
+
+def _samples(problems: Sequence[str], count: int, say: Callable[[str, int], str]) -> Iterator[Sample]:
+    for problem in problems:
+        for index in range(count):
+            yield Sample(problem, index, say(problem, index), "stop", 7)
+
+
+def _verdicts(problems: Sequence[str], correct: Sequence[int], count: int, text: str) -> Iterator[Verdict]:
+    for problem, solved in zip(problems, correct, strict=True):
+        for index in range(count):
+            outcome = Outcome.CORRECT if index < solved else Outcome.WRONG
+            yield Verdict(problem, index, outcome, f"{text} {index}")
+
+
+def _tables(problems: Sequence[str], shown: Sequence[tuple[Sample, Verdict]]) -> tuple[Table, ...]:
+    return (
+        Table("problems", ("id", "question"), tuple((problem, f"what is {problem}?") for problem in problems)),
+        Table("samples", PREVIEW, tuple(
+            (one.problem_id, one.index, verdict.outcome.value, verdict.answer, "", "stop", 7, one.text)
+            for one, verdict in shown
+        )),
+    )  # fmt: skip
 
 
 def log_perplexities(uri: str, folder: Path, runs: Mapping[str, str], *, experiment: str = "compare") -> str:
