@@ -74,6 +74,15 @@ def test_hostile_names_are_drawn_as_they_are(tmp_path: Path) -> None:
         assert len(save(pass_at_k_figure(reports), tmp_path, "curve")) == 2
 
 
+@pytest.mark.parametrize("name", ["a\udc80b", "\x00\x1b[31m", "\n", "模型", "_"])
+def test_any_name_of_a_folder_is_drawn_in_titles_and_legends(tmp_path: Path, name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        one = report(8, model=name)
+        for reports in ([one], [one, report(8, model=f"{name}!")]):
+            assert len(save(pass_at_k_figure(reports), tmp_path, "curve")) == 2
+
+
 def test_files_are_the_same_byte_for_byte_and_leave_nothing_else_behind(tmp_path: Path) -> None:
     first = [path.read_bytes() for path in save(pass_at_k_figure([report(64)]), tmp_path, "a")]
     again = [path.read_bytes() for path in save(pass_at_k_figure([report(64)]), tmp_path, "b")]

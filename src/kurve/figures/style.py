@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from kurve.figures.words import readable
 from kurve.types import Report
 
 # Okabe and Ito's colours, told apart by colour-blind readers; the dashes serve a grey print.
@@ -96,24 +97,22 @@ def labels(reports: Sequence[Report]) -> list[str]:
         names = [f"{name}, {_temperature(report)}" for name, report in zip(names, reports, strict=True)]
     if len(set(names)) < len(names):
         names = [f"{name} ({number})" for number, name in enumerate(names, start=1)]
-    return [_fitted(name, 48) for name in names]
+    return [drawable(name) for name in names]
 
 
 def add_legend(axes: Axes, reports: Sequence[Report], handles: Sequence[Artist], *, where: Where) -> None:
     """Name the reports, if there are several."""
     if len(reports) < 2:
         return
-    # Matplotlib drops labels that start with an underscore and reads "$" as mathematics.
-    names = [f"\u2009{name}" if name.startswith("_") else name for name in labels(reports)]
+    names = labels(reports)
     legend = axes.legend(handles, names, loc=where, fontsize=9, frameon=True, framealpha=0.9, edgecolor="none")
     for text in legend.get_texts():
         text.set_parse_math(False)
 
 
 def drawable(name: str) -> str:
-    """The name as it may be drawn, 48 characters at most: Matplotlib drops labels that start with an underscore."""
-    text = _fitted(name, 48)
-    return f"\u2009{text}" if text.startswith("_") else text
+    """The name as it may be drawn, 48 characters at most."""
+    return _fitted(name, 48)
 
 
 def _title(reports: Sequence[Report]) -> str:
@@ -147,7 +146,8 @@ def _same(texts: Sequence[str]) -> str:
     return texts[0] if len(set(texts)) == 1 else ""
 
 
-def _fitted(text: str, limit: int) -> str:
+def _fitted(name: str, limit: int) -> str:
+    text = readable(name)
     return text if len(text) <= limit else f"{text[: limit // 2 - 1]}…{text[-(limit // 2) :]}"
 
 
