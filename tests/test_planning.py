@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kurve.errors import MetricError
-from kurve.planning import Amount, Rates, Work, as_json, costs, half_width, mean_length, total
+from kurve.planning import Amount, Rates, Work, as_json, costs, mean_length, total
 
 UNKNOWN = Amount(source="give it")
 
@@ -134,12 +134,6 @@ def test_no_interval_reaches_beyond_the_longest_sample() -> None:
     found = mean_length({"a": np.array([1, 1]), "b": np.array([100, 100])}, ["c"], longest=100)
     assert found.low == 0
     assert found.high == 100
-
-
-def test_the_interval_over_problems_is_the_seen_one_or_the_widest_there_can_be() -> None:
-    assert half_width(None, 100) == pytest.approx(0.098)
-    assert half_width(np.array([0.5]), 100) == pytest.approx(0.098)
-    assert half_width(np.array([0.4, 0.6]), 100) == pytest.approx(1.96 * np.std([0.4, 0.6], ddof=1) / 10)
 
 
 def test_the_numbers_for_programs_have_null_for_the_unknown_and_every_source() -> None:

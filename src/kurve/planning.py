@@ -16,7 +16,6 @@ from kurve.errors import MetricError
 
 CONFIDENCE = 0.95  # of every interval here
 _Z = 1.96  # its normal quantile
-_LARGEST_SPREAD = 0.5  # standard deviation between problems of a quantity in 0..1 is at most this
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,17 +161,6 @@ def mean_length(tokens: Mapping[str, NDArray[np.int64]], problem_ids: Sequence[s
     if not math.isfinite(error):
         return Amount(value, at_most=longest)
     return Amount(value, max(value - _Z * error, 0.0), min(value + _Z * error, longest), longest)
-
-
-def half_width(rates: NDArray[np.float64] | None, problems: int) -> float:
-    """Half the width of the interval of pass@1 over problems, a fraction: the seen one, or the largest there can be.
-
-    Args:
-        rates: solved fraction of each sampled problem; None, or fewer than two: nobody knows.
-        problems: P, of the evaluation.
-    """
-    between = _LARGEST_SPREAD if rates is None or len(rates) < 2 else spread(rates)
-    return _Z * between / math.sqrt(problems)
 
 
 def spread(values: NDArray[np.float64]) -> float:

@@ -8,7 +8,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from kurve.errors import MetricError
-from kurve.metrics.bootstrap import Estimate, fixed_problems_interval, mean_band, mean_interval, student_interval
+from kurve.metrics.bootstrap import (
+    Estimate,
+    expected_half_width,
+    fixed_problems_interval,
+    mean_band,
+    mean_interval,
+    student_interval,
+)
 from kurve.metrics.passk import pass_at_k_per_problem
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -179,3 +186,17 @@ def test_an_unbounded_mean_has_student_s_interval_cut_at_0() -> None:
     for wrong in ([], [-1.0], [float("nan")], [[1.0]]):
         with pytest.raises(MetricError, match="finite values from 0 on"):
             student_interval(wrong)
+
+
+@pytest.mark.parametrize("rates", [[0.0, 0.0, 0.0], [1.0, 1.0], [0.1, 0.7, 0.4, 0.0], [0.0, 1.0, 1.0, 0.0]])
+def test_the_expected_width_for_as_many_problems_is_the_seen_one(rates: list[float]) -> None:
+    seen = mean_interval(rates)
+    assert expected_half_width(rates, len(rates)) == pytest.approx((seen.high - seen.low) / 2)
+    assert expected_half_width(rates, 100 * len(rates)) < expected_half_width(rates, 10 * len(rates))
+
+
+def test_of_fewer_than_two_problems_the_widest_interval_is_expected() -> None:
+    widest = expected_half_width([], 100)
+    assert widest == expected_half_width([0.5], 100) == pytest.approx(0.0973, abs=1e-4)
+    assert all(expected_half_width(rates, 100) <= widest for rates in ([0, 0], [0.4, 0.6], [0, 1]))
+    assert expected_half_width([0.5, 0.4], 1) == 0.5

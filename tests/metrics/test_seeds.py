@@ -30,10 +30,9 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(seeds: int, seed_sd: f
 def test_seeds_that_agree_leave_the_spread_of_problems() -> None:
     one = np.random.default_rng(1).uniform(-0.5, 0.5, 60)
     found = seed_effect(np.tile(one, (3, 1)))
-    error = one.std(ddof=1) / np.sqrt(60)
+    alone = difference_interval(one)
     assert found.seed_spread == 0
-    assert found.change.value == pytest.approx(one.mean())
-    assert found.change.high - found.change.value == pytest.approx(student_quantile(1.959964, 60) * error, rel=1e-6)
+    assert (found.change.low, found.change.high) == pytest.approx((alone.low, alone.high))
 
 
 def test_seeds_that_differ_widen_the_interval_and_are_named() -> None:
@@ -64,7 +63,8 @@ def test_a_mean_over_seeds_has_the_interval_of_each_kind_of_chance() -> None:
     effect = seed_effect(table)
     assert found.spread == effect.seed_spread
     assert found.both is not None
-    assert (found.both.low, found.both.high) == (max(effect.change.low, 0), min(effect.change.high, 1))
+    assert found.both.low == min(max(effect.change.low, 0), found.problems.low)
+    assert found.both.high == max(effect.change.high, found.problems.high)
     assert over_seeds(table - 1, signed=True).problems == difference_interval((table - 1).mean(axis=0))
 
 
@@ -80,3 +80,26 @@ def test_fewer_than_three_seeds_establish_nothing_of_another_seed(seeds: int) ->
 def test_values_that_are_no_fractions_of_seeds_and_problems_are_refused(table: np.ndarray) -> None:
     with pytest.raises(MetricError):
         over_seeds(table)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.25])
+@pytest.mark.parametrize("problems", [2, 500])
+def test_seeds_and_problems_that_all_agree_make_nothing_certain(value: float, problems: int) -> None:
+    found = over_seeds(np.full((4, problems), value))
+    assert found.seeds is None
+    assert found.problems == mean_interval(np.full(problems, value))
+    assert found.both is not None
+    assert found.both.low <= found.problems.low < found.problems.high <= found.both.high
+    changed = seed_effect(np.full((4, problems), value)).change
+    assert changed == difference_interval(np.full(problems, value))
+    assert over_seeds(np.full((4, problems), value), signed=True).both == changed
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_other_seeds_and_other_problems_are_never_surer_than_other_problems_alone(signed: bool) -> None:
+    rng = np.random.default_rng(3)
+    for rate in (0.001, 0.02, 0.5, 0.999):
+        for problems in (2, 30, 300):
+            found = over_seeds((rng.random((3, problems)) < rate).astype(float), signed=signed)
+            assert found.both is not None
+            assert found.both.low <= found.problems.low <= found.problems.high <= found.both.high

@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
 from hydra.core.hydra_config import HydraConfig
-from numpy.typing import NDArray
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -21,7 +19,8 @@ from kurve.commands.sampling_plan import Plan, whole
 from kurve.commands.stages import draw, verdict_set
 from kurve.errors import ConfigError
 from kurve.figures.files import write_whole
-from kurve.planning import Amount, Costs, Work, costs, half_width
+from kurve.metrics.bootstrap import expected_half_width
+from kurve.planning import Amount, Costs, Work, costs
 from kurve.planning import as_json as costs_json
 from kurve.progress import Progress
 from kurve.store import SampleStore, VerdictStore, fingerprint
@@ -39,7 +38,7 @@ class _Stored:
     samples: int = 0
     missing: tuple[int, ...] = ()  # samples still to be drawn, of each problem
     unjudged: int = 0  # stored samples without a verdict
-    solved: NDArray[np.float64] | None = None  # fraction of each judged problem
+    solved: tuple[float, ...] = ()  # fraction of each judged problem
 
 
 def main(cfg: DictConfig) -> None:
@@ -100,9 +99,9 @@ def _work(cfg: DictConfig, plan: Plan, judged_by: str, *, label: str) -> Work:
     lacking = [(prompt, count) for prompt, count in zip(plan.prompts, stored.missing, strict=True) if count]
     once, each = prompt_tokens(plan.model, [prompt for prompt, _ in lacking], [count for _, count in lacking])
     missing = sum(stored.missing)
-    seen = stored.solved is not None and len(stored.solved) > 1
+    seen = len(stored.solved) > 1
     source = "from the spread between problems, as judged so far" if seen else "at most, whatever the problems"
-    width = half_width(stored.solved, len(plan.ids))
+    width = expected_half_width(stored.solved, len(plan.ids))
     return Work(
         label=label or f"{plan.model.name} on {plan.benchmark.name}",
         model=plan.model.name,
@@ -131,8 +130,8 @@ def _stored(cfg: DictConfig, plan: Plan, judged_by: str) -> _Stored:
         verdicts = VerdictStore.open(store, judged_by, read_only=True)
         unjudged = sum(map(len, verdicts.missing(plan.ids, plan.num_samples).values()))
         outcomes = verdicts.counts(plan.ids, plan.num_samples)
-    solved = [count[Outcome.CORRECT] / count.total() for count in outcomes.values() if count.total()]
-    return _Stored(len(plan.ids) * plan.num_samples - sum(missing), missing, unjudged, np.array(solved))
+    solved = tuple(count[Outcome.CORRECT] / count.total() for count in outcomes.values() if count.total())
+    return _Stored(len(plan.ids) * plan.num_samples - sum(missing), missing, unjudged, solved)
 
 
 def _measure(cfg: DictConfig) -> None:

@@ -40,6 +40,8 @@ def words(report: SeedReport) -> list[str]:
         said.append(f"delta SE is the base's pass@{report.delta_se_k} less the configuration's pass@1; lower is better")
     if few := [f"{one.name} ({len(one.seeds)})" for one in tuned if len(one.seeds) < LEAST_SEEDS]:
         said.append(f"what another seed would give is not established below {LEAST_SEEDS} seeds: {', '.join(few)}")
+    if agreeing := [one.name for one in tuned if any(_agree(over) for over in one.quantities.values())]:
+        said.append(f"seeds that agree exactly do not establish what another would give: {', '.join(agreeing)}")
     if sampled := [one.name for one in tuned if one.varies == SAMPLING]:
         said.append(
             "seeds that sampled one model say how far another sampling of it would differ, and nothing of another "
@@ -50,11 +52,14 @@ def words(report: SeedReport) -> list[str]:
 
 def _cell(over: OverSeeds) -> Text:
     lines = [f"{100 * over.value:.1f}", f"{_interval(over.problems)} problems"]
-    if over.seeds is not None and over.both is not None:
-        lines += [f"{_interval(over.seeds)} seeds", f"{_interval(over.both)} both"]
-    else:
-        lines.append("seeds: not established")
+    lines.append("seeds: not established" if over.seeds is None else f"{_interval(over.seeds)} seeds")
+    if over.both is not None:
+        lines.append(f"{_interval(over.both)} both")
     return Text("\n".join(lines))
+
+
+def _agree(over: OverSeeds) -> bool:
+    return over.seeds is None and over.both is not None
 
 
 def _interval(one: Estimate) -> str:

@@ -49,6 +49,26 @@ def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> Estimate:
     return Estimate(float(table.mean()), float(low[0]), float(high[0]))
 
 
+def expected_half_width(values: ArrayLike, num_problems: int, *, confidence: float = 0.95) -> float:
+    """Half the width that `mean_interval` will have for so many problems like the given ones.
+
+    Args:
+        values: one fraction a problem; of fewer than two nothing is known, and the widest interval is taken.
+        num_problems: P, at least 1.
+        confidence: of the interval, a fraction.
+
+    Raises:
+        MetricError: values outside 0..1 or not finite, or a confidence outside (0, 1).
+    """
+    known = np.asarray(values, dtype=np.float64).size > 1
+    table = _checked(values, ndim=1)[:, None] if known else np.array([[0.0], [1.0]])
+    if num_problems == 1:
+        return 0.5
+    quantile = student_quantile(normal_quantile(confidence), num_problems)
+    low, high = _score_limits(table.mean(axis=0), quantile**2 * _dispersion(table) / num_problems)
+    return float(high[0] - low[0]) / 2
+
+
 def student_interval(values: ArrayLike, *, confidence: float = 0.95) -> Estimate | float:
     """Mean over problems of a quantity without an upper bound, with Student's t interval cut at 0.
 
@@ -173,10 +193,16 @@ def _wilson(table: Floats, quantile: float) -> tuple[Floats, Floats]:
     num_problems, mean = len(table), table.mean(axis=0)
     if num_problems == 1:
         return np.zeros_like(mean), np.ones_like(mean)
+    return _score_limits(mean, quantile**2 * _dispersion(table) / num_problems)
+
+
+def _dispersion(table: Floats) -> Floats:
+    """phi of each column, [K], from at least two problems."""
+    num_problems, mean = len(table), table.mean(axis=0)
     scatter = ((table - mean) ** 2).sum(axis=0)
     largest = num_problems * mean * (1 - mean)  # scatter of zeros and ones with this mean
-    dispersion = (scatter + 0.25) / (largest + 0.25) * num_problems / (num_problems - 1)
-    return _score_limits(mean, quantile**2 * np.minimum(dispersion, 1.0) / num_problems)
+    found: Floats = np.minimum((scatter + 0.25) / (largest + 0.25) * num_problems / (num_problems - 1), 1.0)
+    return found
 
 
 def _score_limits(mean: Floats, width: Floats) -> tuple[Floats, Floats]:

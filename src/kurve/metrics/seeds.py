@@ -31,14 +31,15 @@ class SeedEffect:
 class OverSeeds:
     """A mean over seeds and problems with its two kinds of uncertainty, apart and together.
 
-    Fewer than 3 seeds say nothing of another seed: `seeds`, `both` and `spread` are None.
+    Fewer than 3 seeds say nothing of another seed: `seeds`, `both` and `spread` are None. Nor do seeds whose means are
+    all the same, at 0 or 1 most of all: `seeds` is None.
     """
 
     value: float  # fraction
     by_seed: Floats  # mean over problems, [S]
     problems: Estimate  # for problems like these, and these very seeds
     seeds: Estimate | None  # for another seed, and these very problems; the noise of sampling is in it
-    both: Estimate | None  # for another seed and problems like these
+    both: Estimate | None  # for another seed and problems like these; holds `problems`
     spread: float | None  # standard deviation of a seed's true mean, as in `SeedEffect`
 
 
@@ -67,14 +68,13 @@ def over_seeds(values: ArrayLike, *, signed: bool = False, confidence: float = 0
     by_seed = table.mean(axis=1)
     if seeds < LEAST_SEEDS or problems < 2:
         return OverSeeds(float(table.mean()), by_seed, over_problems, None, None, None)
-    half = student_quantile(normal_quantile(confidence), seeds) * float(by_seed.std(ddof=1)) / np.sqrt(seeds)
-    effect = seed_effect(table, confidence=confidence)
+    effect, least = seed_effect(table, confidence=confidence), -1.0 if signed else 0.0
     return OverSeeds(
         effect.change.value,
         by_seed,
         over_problems,
-        _within(effect.change.value - half, effect.change.value + half, effect.change.value, signed=signed),
-        _within(effect.change.low, effect.change.high, effect.change.value, signed=signed),
+        _over_seeds(by_seed, least=least, confidence=confidence),
+        _holding(effect.change, over_problems, least=least),
         effect.seed_spread,
     )
 
@@ -84,7 +84,8 @@ def seed_effect(differences: ArrayLike, *, confidence: float = 0.95) -> SeedEffe
 
     Two-way crossed random effects: Var = MS_seed / SP + MS_problem / SP - MS_rest / SP, each mean square of the table's
     analysis of variance, since the rest is in both of the others; never below the larger of the first two terms. The t
-    quantile has Satterthwaite's degrees of freedom.
+    quantile has Satterthwaite's degrees of freedom. Where that is narrower than `difference_interval` over problems
+    alone, as for values that hardly vary, it is widened to hold it.
 
     Args:
         differences: tuned - base of each seed and problem, -1..1, [S, P]; all seeds on the same problems.
@@ -120,13 +121,24 @@ def seed_effect(differences: ArrayLike, *, confidence: float = 0.95) -> SeedEffe
     quantile = -float(special.stdtrit(max(freedom, 1.0), special.ndtr(-tail)))
     half = quantile * float(np.sqrt(combined / (seeds * problems)))
     spread = (squares["seed"] - squares["rest"]) / problems
+    alone = difference_interval(by_problem, confidence=confidence)
     return SeedEffect(
-        Estimate(mean, max(mean - half, -1.0), min(mean + half, 1.0)),
+        _holding(Estimate(mean, mean - half, mean + half), alone, least=-1.0),
         float(np.sqrt(spread)) if spread > CONSTANT**2 else 0.0,
         seeds,
     )
 
 
-def _within(low: float, high: float, value: float, *, signed: bool) -> Estimate:
-    """The interval, cut where no fraction or difference can be."""
-    return Estimate(value, max(low, -1.0 if signed else 0.0), min(high, 1.0))
+def _over_seeds(by_seed: Floats, *, least: float, confidence: float) -> Estimate | None:
+    """Student's t interval, cut where no fraction or difference can be; None where all seeds agree."""
+    spread = float(by_seed.std(ddof=1))
+    if spread <= CONSTANT:
+        return None
+    half = student_quantile(normal_quantile(confidence), by_seed.size) * spread / np.sqrt(by_seed.size)
+    mean = float(by_seed.mean())
+    return Estimate(mean, max(mean - half, least), min(mean + half, 1.0))
+
+
+def _holding(both: Estimate, problems: Estimate, *, least: float) -> Estimate:
+    """The interval over both, from `least` to 1, widened where it does not hold the one over problems alone."""
+    return Estimate(both.value, max(min(both.low, problems.low), least), min(max(both.high, problems.high), 1.0))
