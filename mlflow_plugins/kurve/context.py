@@ -19,6 +19,8 @@ ENVIRONMENT_TAGS = {
     "KURVE_BASE_RUN_ID": "kurve.base_run_id",
 }
 
+_SWEEP = re.compile(r"[\w.-]{1,80}", re.ASCII)  # a name that can be part of a tag's
+
 # As `kurve.commands.provenance` blots settings out; that module is too heavy to be imported here.
 _NAME = r"[\w-]*(?:api_?key|access_key|private_key|token|password|passwd|secret|credentials?)"
 _SECRET = re.compile(rf"{_NAME}$", re.IGNORECASE)
@@ -43,6 +45,8 @@ class KurveRunContext:
         Values of overrides whose names say that they are secret are masked, and passwords in addresses.
         """
         found = {tag: os.environ[name] for name, tag in ENVIRONMENT_TAGS.items() if os.environ.get(name)}
+        if "kurve.sweep.job" in found and _SWEEP.fullmatch(found.get("kurve.sweep", "")):
+            found[f"kurve.sweeps.{found['kurve.sweep']}"] = found["kurve.sweep.job"]
         return {name: value[:MAX_TAG] for name, value in (found | _hydra_tags()).items()}
 
 

@@ -17,6 +17,7 @@ FOLDER = "kurve"  # of the artifacts
 ATTEMPT_TAG = "kurve.attempt"
 SKIPPED_TAG = "kurve.not_finite"
 KIND_TAG, TRAINING, SWEEP = "kurve.kind", "training", "sweep"
+SWEEPS = "kurve.sweeps."  # and the name of a sweep that the run is in
 SWEEP_TAG, SWEEP_RUN_TAG, PARENT_TAG = "kurve.sweep", "kurve.sweep.run", "mlflow.parentRunId"
 ROLE_TAG = "kurve.role"
 COLOUR_TAG = "mlflow.runColor"
@@ -60,6 +61,13 @@ def described(run: RunInfo, place: tuple[str, str], view: str, attempt: int) -> 
     given = {NOTE_TAG: _note(run, place, view)} | dict(run.tags)
     colour = ROLE_COLOURS.get(given.get(ROLE_TAG, ""))
     return ({COLOUR_TAG: colour} if colour else {}) | given | {ATTEMPT_TAG: str(attempt)}
+
+
+def join_sweeps(client: MlflowClient, run: RunInfo, finished: Run) -> None:
+    """Let a finished run be in the sweep that asks for it again; the one it was made in stays its `kurve.sweep`."""
+    tags = {key: value for key, value in run.tags.items() if key.startswith(SWEEPS) and key not in finished.data.tags}
+    if tags:
+        client.log_batch(finished.info.run_id, tags=run_tags(tags), synchronous=True)
 
 
 def batches(params: Sequence[Param]) -> Iterator[list[Param]]:

@@ -117,6 +117,7 @@ class MlflowTracker:
             found = None if self._new_run else self._find(client, run.key)
             if found is not None and found.info.status == "FINISHED":
                 self._run_id = str(found.info.run_id)
+                describe.join_sweeps(client, run, found)
                 return False
             self._run_id = str(found.info.run_id) if found else self._create(client, run)
         try:

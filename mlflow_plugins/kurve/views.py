@@ -25,6 +25,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
+from mlflow_plugins.kurve.describe import SWEEPS
 from mlflow_plugins.kurve.firsts import write_shared
 
 VIEW = "kurve"  # id of the experiment's view
@@ -63,7 +64,7 @@ def save_sweep_view(client: MlflowClient, experiment_id: str, sweep: str) -> boo
     Args:
         client: of the server or database.
         experiment_id: whose view.
-        sweep: name of the sweep, the value of the tag `kurve.sweep`.
+        sweep: its name.
 
     Returns:
         Whether it is there; False for unknown server versions, and where it does not fit into a tag.
@@ -76,8 +77,7 @@ def save_sweep_view(client: MlflowClient, experiment_id: str, sweep: str) -> boo
     for part in ("compareRunCharts", "compareRunSections"):
         known = {_id(entry) for entry in state[part]}
         state[part] += [entry for entry in charts[part] if _id(entry) not in known]
-    # The second condition leaves the sweep's own run out.
-    state["searchFilter"] = f"tags.`kurve.sweep` = '{sweep}' and tags.`kurve.sweep.job` LIKE '%'"
+    state["searchFilter"] = f"tags.`{SWEEPS}{sweep}` LIKE '%'"
     value = write_view(state, f"sweep {sweep} (kurve)")
     if len(value) > MAX_VIEW_TAG:
         _log.warning("no chart view of the sweep %s: the experiment's has too many charts", sweep)

@@ -84,7 +84,7 @@ def test_the_view_of_a_sweep_shows_its_runs_alone(page: Page, runs: list[MlflowT
     for run, job in zip(runs[:2], "ab", strict=True):
         told = MlflowTracker(uri=server.uri)
         told.attach(run.run_id)
-        told.log_tags({"kurve.sweep": "two", "kurve.sweep.job": job * 12})
+        told.log_tags({"kurve.sweeps.two": job * 12})
     tracker = MlflowTracker(uri=server.uri, experiment="browser")
     info = run_info("eeee", name="sweep two", params={}, tags={"kurve.kind": "sweep", "kurve.sweep": "two"})
     tracker.start(dataclasses.replace(info, dataset_name=""))

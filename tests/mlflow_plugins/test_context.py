@@ -91,6 +91,10 @@ def test_outside_of_a_job_there_is_nothing_to_tag() -> None:
 def test_study_and_sweep_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KURVE_SWEEP_ID", "s" * 9000)
     monkeypatch.setenv("KURVE_STUDY_ID", "study-1")
+    monkeypatch.setenv("KURVE_SWEEP_JOB", "a1b2")
     tags = KurveRunContext().tags()
     assert tags["kurve.study"] == "study-1"
     assert tags["kurve.sweep"] == "s" * 8000
+    assert not any(tag.startswith("kurve.sweeps.") for tag in tags)  # no name for a tag
+    monkeypatch.setenv("KURVE_SWEEP_ID", "zoo")
+    assert KurveRunContext().tags()["kurve.sweeps.zoo"] == "a1b2"

@@ -83,6 +83,27 @@ def test_a_finished_evaluation_is_found_and_a_new_run_only_made_when_asked(serve
     assert MlflowTracker(uri=server.uri, experiment="found").start(run_info("another-key"))
 
 
+def test_a_finished_run_is_in_each_sweep_that_asks_for_it_and_changes_in_nothing_else(server: Server) -> None:
+    def start(sweep: str, job: str) -> MlflowTracker:
+        tracker = MlflowTracker(uri=server.uri, experiment="in several sweeps")
+        tags = {"kurve.sweep": sweep, "kurve.sweep.job": job, f"kurve.sweeps.{sweep}": job}
+        if tracker.start(run_info(tags=tags)):
+            tracker.finish("FINISHED")
+        return tracker
+
+    client = MlflowClient(server.uri)
+    before = client.get_run(start("first", "a" * 12).run_id)
+    found = [start(sweep, "b" * 12) for sweep in ("second-1.0", "third", "third")]
+    assert {one.run_id for one in found} == {before.info.run_id}
+    after = client.get_run(before.info.run_id)
+    assert after.info == before.info
+    new = {"kurve.sweeps.second-1.0": "b" * 12, "kurve.sweeps.third": "b" * 12}
+    assert after.data.tags == before.data.tags | new
+    for sweep in ("first", "second-1.0", "third"):
+        [one] = client.search_runs([before.info.experiment_id], f"tags.`kurve.sweeps.{sweep}` LIKE '%'")
+        assert one.info.run_id == before.info.run_id
+
+
 def test_finished_evaluations_are_found_by_their_tags_page_by_page(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
