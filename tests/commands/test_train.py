@@ -121,6 +121,19 @@ def test_a_second_start_does_nothing(first: tuple[Path, str, str]) -> None:
     assert not (place / "mlflow.db").exists()
 
 
+def test_a_finished_training_is_in_the_sweep_that_asks_for_it(first: tuple[Path, str, str]) -> None:
+    place, _, _ = first
+    again = run(place, *SHORT, KURVE_SWEEP_ID="zoo", KURVE_SWEEP_JOB="ab12")
+    assert again.returncode == 0, again.stderr
+    assert "nothing was done" in again.stdout
+    [tags] = [json.loads(path.read_text()) for path in (place / "outputs" / "tracking").glob("*/tags.json")]
+    assert tags["kurve.sweeps.zoo"] == "ab12"
+    assert "kurve.sweep" not in tags
+    away = run(place, *SHORT, "tracker=none", KURVE_SWEEP_ID="other", KURVE_SWEEP_JOB="ab12")
+    assert away.returncode == 0, away.stderr
+    assert "is not in the sweep's view: tracker=none keeps no runs" in away.stderr
+
+
 def test_recognising_a_finished_training_loads_neither_torch_nor_mlflow(first: tuple[Path, str, str]) -> None:
     place, _, _ = first
     code = (

@@ -24,7 +24,6 @@ PACKAGES = (
 
 # Set in the environment of a sweep's jobs, and tags of each run that is started there.
 SWEEP_TAGS = {"KURVE_SWEEP_ID": "kurve.sweep", "KURVE_SWEEP_JOB": "kurve.sweep.job"}
-SWEEPS = "kurve.sweeps."  # and a sweep's name: the job's key there; a run that was finished before is in several sweeps
 SWEEP_RUN = ("KURVE_SWEEP_RUN", "kurve.sweep.run")  # the same, where runs are nested: id of the sweep's own run
 
 _SECRET_KEY = re.compile(r".*(?:api_?key|token|password|secret)", re.IGNORECASE)  # api_key_env names a variable: kept
@@ -97,10 +96,13 @@ def given_tags(cfg: DictConfig) -> dict[str, str]:
     if not isinstance(tags, dict) or any(isinstance(value, dict | list) for value in tags.values()):
         raise ConfigError(f"tags is {tags!r}; expected names and values, as tags.role=tuned")
     sweep = {tag: os.environ[name] for name, tag in (*SWEEP_TAGS.items(), SWEEP_RUN) if os.environ.get(name)}
-    name, job = (sweep.get(tag, "") for tag in SWEEP_TAGS.values())
-    if name and job:
-        sweep[f"{SWEEPS}{name}"] = job
-    return sweep | {f"kurve.{key}": str(value) for key, value in tags.items() if value is not None}
+    return sweep | sweeps() | {f"kurve.{key}": str(value) for key, value in tags.items() if value is not None}
+
+
+def sweeps() -> dict[str, str]:
+    """The tag that says in which sweep this process works; a run that was finished before can have several."""
+    name, job = (os.environ.get(variable) for variable in SWEEP_TAGS)
+    return {f"kurve.sweeps.{name}": job} if name and job else {}
 
 
 def digest(*parts: object) -> str:

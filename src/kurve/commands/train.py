@@ -1,5 +1,6 @@
 """`kurve train`: train a model, track it, keep its checkpoints. Stopped at any point, the next start goes on."""
 
+import logging
 import os
 import shlex
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ from rich.text import Text
 from kurve import training_record
 from kurve.benchmarks.rows import Benchmark
 from kurve.chatter import Echo, redirect
+from kurve.commands import provenance
 from kurve.commands.build import build
 from kurve.commands.made import tell
 from kurve.commands.overlap import check_overlap, evaluation_benchmarks
@@ -21,7 +23,7 @@ from kurve.commands.training_job import held_out_benchmark, run_job
 from kurve.commands.training_launch import launch, launch_settings
 from kurve.commands.training_plan import TrainingPlan, make_training_plan, processes, rank
 from kurve.commands.training_run import attempt, close_behind, new_record, open_run, run_info, unsent
-from kurve.errors import ConfigError, KurveError, TrainingError
+from kurve.errors import ConfigError, KurveError, TrackingError, TrainingError
 from kurve.progress import duration
 from kurve.samplers.checkpoints import check_model_files, is_local
 from kurve.saved_steps import damage, last_resumable, step_of, steps_in
@@ -30,6 +32,8 @@ from kurve.training_progress import TrainingProgress
 from kurve.training_record import CHECKPOINTS, MODEL, TrainingRecord
 
 LOG = "trainer.log"  # in the training's folder: what torch, transformers and TRL say
+
+_log = logging.getLogger(__name__)
 
 
 def main(cfg: DictConfig) -> None:
@@ -134,6 +138,8 @@ def _lead(cfg: DictConfig, plan: TrainingPlan, folder: Path) -> None:
                     record, hint = training_record.read(folder), tracker.hint
     if record is None:
         raise TrainingError(f"{folder} was removed while it was in use; start again")
+    if hint is None and record.run_id:
+        _join_sweep(cfg, record.run_id)
     version = None
     if registry is not None:
         version = registry.register(trained_model(folder, name=cfg.register, upload=cfg.upload))
@@ -157,6 +163,18 @@ def _join(cfg: DictConfig, plan: TrainingPlan, folder: Path) -> None:
         refuse(cfg, plan, [])
         with redirect(folder / f"trainer-{rank()}.log"):
             run_job(cfg, plan, folder, last_resumable(folder / CHECKPOINTS, processes()), log=_Silent(), callbacks=())
+
+
+def _join_sweep(cfg: DictConfig, run_id: str) -> None:
+    """Let the run of a training that was finished before be in the sweep that asks for it, as a finished evaluation."""
+    if not (tags := provenance.sweeps()):
+        return
+    tracker: Tracker = build(cfg.tracker, "tracker")
+    try:
+        tracker.attach(run_id)
+        tracker.log_tags(tags)
+    except TrackingError as error:
+        _log.warning("the run %s of the training is not in the sweep's view: %s", run_id, error)
 
 
 def refuse(cfg: DictConfig, plan: TrainingPlan, evaluation: list[Benchmark]) -> int:
