@@ -82,6 +82,19 @@ def test_a_judged_store_tells_the_spread_and_a_complete_one_costs_nothing(kurve_
     assert f"into {found['store']}" in "".join(more.stdout.split("\n"))
 
 
+def test_what_shards_have_drawn_is_not_planned_again(kurve_here: RunKurve, tmp_path: Path) -> None:
+    size = ("num_samples=16", "num_shards=4")
+    failed = kurve_here("sample", *BASE, *size, "shard=1", "sampler.fail_after=5")
+    assert failed.returncode == 2
+    assert kurve_here("sample", *BASE, *size, "shard=2").returncode == 0
+    for _ in range(2):  # planning changes nothing
+        done = kurve_here(*PLAN, *size, "output=plan.json")
+        assert done.returncode == 0, done.stderr
+        [found] = planned(tmp_path)
+        assert (found["stored"], found["missing"], found["unjudged"]) == (21, 43, 64)
+        assert len(list(tmp_path.glob("outputs/samples/*/shards/0001-*"))) == 1
+
+
 def test_several_evaluations_are_planned_together_and_none_is_started(kurve_here: RunKurve, tmp_path: Path) -> None:
     rates = ("tokens_per_sample=90", "tokens_per_second=2", "output=plan.json")
     done = kurve_here(*PLAN, "num_samples=16,32", "seed=0,1", *rates, "-m")

@@ -24,6 +24,8 @@ from kurve.planning import Amount, Costs, Work, costs
 from kurve.planning import as_json as costs_json
 from kurve.progress import Progress
 from kurve.store import SampleStore, VerdictStore, fingerprint
+from kurve.store.shards import reading
+from kurve.store.slices import missing as missing_of_all
 from kurve.tracking import Tracker
 from kurve.types import Outcome
 from kurve.verifiers import Verifier
@@ -124,11 +126,12 @@ def _stored(cfg: DictConfig, plan: Plan, judged_by: str) -> _Stored:
     folder = Path(cfg.paths.samples) / fingerprint(plan.spec)
     if not (folder / "spec.json").is_file():
         return _Stored(missing=(plan.num_samples,) * len(plan.ids))
-    with SampleStore.open(Path(cfg.paths.samples), plan.spec, read_only=True) as store:
-        absent = store.missing(plan.ids, plan.num_samples)
+    with SampleStore.open(Path(cfg.paths.samples), plan.spec, read_only=True) as store, reading(folder) as shards:
+        absent = missing_of_all(dict.fromkeys(plan.ids, range(plan.num_samples)), [store, *shards])
         missing = tuple(len(absent.get(problem_id, ())) for problem_id in plan.ids)
         verdicts = VerdictStore.open(store, judged_by, read_only=True)
-        unjudged = sum(map(len, verdicts.missing(plan.ids, plan.num_samples).values()))
+        in_shards = sum(map(len, store.missing(plan.ids, plan.num_samples).values())) - sum(missing)
+        unjudged = in_shards + sum(map(len, verdicts.missing(plan.ids, plan.num_samples).values()))
         outcomes = verdicts.counts(plan.ids, plan.num_samples)
     solved = tuple(count[Outcome.CORRECT] / count.total() for count in outcomes.values() if count.total())
     return _Stored(len(plan.ids) * plan.num_samples - sum(missing), missing, unjudged, solved)

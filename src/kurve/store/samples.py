@@ -60,15 +60,21 @@ class SampleStore:
         return cls.create(folder, spec)
 
     @classmethod
-    def open_folder(cls, folder: Path, *, read_only: bool = True) -> Self:
+    def open_folder(cls, folder: Path, *, read_only: bool = True, any_name: bool = False) -> Self:
         """An existing store by its folder; the spec is read from it.
+
+        Args:
+            folder: of the store.
+            read_only: take no lock, and append nothing.
+            any_name: a folder need not have the name of its store, as a shard's.
 
         Raises:
             StoreError: no store there, a renamed folder, another writer, or damage.
         """
         folder = Path(folder).absolute()
         spec = read_spec(folder)
-        check_address(folder, spec)
+        if not any_name:
+            check_address(folder, spec)
         return cls(folder, spec, None) if read_only else cls.create(folder, spec)
 
     @classmethod

@@ -88,6 +88,24 @@ def take_leftovers(store: SampleStore, *, but: str = "") -> None:
             take_over(store, left)
 
 
+@contextlib.contextmanager
+def reading(folder: Path) -> Iterator[list[SampleStore]]:
+    """The shards that the store in `folder` has not taken over yet, at work or not, open for reading.
+
+    Raises:
+        StoreError: one is damaged.
+    """
+    with contextlib.ExitStack() as stack:
+        found = []
+        for path in sorted((folder / FOLDER).glob("*/spec.json")):
+            try:
+                found.append(stack.enter_context(SampleStore.open_folder(path.parent, any_name=True)))
+            except StoreError:
+                if path.exists():  # not taken over meanwhile
+                    raise
+        yield found
+
+
 def num_at_work(folder: Path) -> int:
     """How many shards of the store in `folder` somebody is drawing.
 
