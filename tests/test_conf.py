@@ -12,6 +12,7 @@ from kurve.algorithms.arguments import prompts_a_generation
 from kurve.cli import COMMANDS
 from kurve.commands import train
 from kurve.commands.build import build, plain, target
+from kurve.commands.sampling_plan import decoding_of
 from kurve.types import Model
 from tests.composing import Point, as_running, composed, points
 from tests.conftest import RunKurve
@@ -289,7 +290,7 @@ def test_evaluations_of_the_paper_have_its_settings(
         assert point.cfg.num_samples == drawn[point.choices["benchmark"]]
         assert (point.cfg.sampling.top_p, point.cfg.sampling.top_k, point.cfg.sampling.min_p) == (0.95, 0, 0.0)
         # Responses are 16,384 tokens long, or what is left of a context of 4,096 after the longest prompt.
-        assert point.cfg.sampling.max_tokens == (3072 if point.cfg.model.context == 4096 else 16384)
+        assert decoding_of(point.cfg).max_tokens == (3072 if point.cfg.model.context == 4096 else 16384)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from kurve.benchmarks.rows import Benchmark
-from kurve.commands.build import build, target
+from kurve.commands.build import build, plain, target
 from kurve.commands.models import build_model
 from kurve.errors import ConfigError
 from kurve.prompts import Template
@@ -55,9 +55,7 @@ def make_plan(cfg: DictConfig) -> Plan:
         DataError: the benchmark's data is malformed.
     """
     seed = whole(cfg.seed, "seed", least=0)
-    decoding: Decoding = build(_of_decoding(cfg.sampling), "sampling")
-    decoding = dataclasses.replace(decoding, stop=tuple(decoding.stop))
-    _check_decoding(decoding)
+    decoding = decoding_of(cfg)
     template: Template = build(cfg.prompt, "prompt")
     decoding = dataclasses.replace(decoding, stop=tuple(dict.fromkeys((*decoding.stop, *template.stop))))
     num_samples = whole(cfg.num_samples, "num_samples", least=1, most=MAX_SAMPLES)
@@ -78,6 +76,19 @@ def make_plan(cfg: DictConfig) -> Plan:
         num_samples=num_samples,
         seed=seed,
     )
+
+
+def decoding_of(cfg: DictConfig) -> Decoding:
+    """How tokens are drawn: `sampling` without what says how many samples are, and how their temperature is found.
+
+    Raises:
+        ConfigError: a setting is wrong.
+    """
+    settings = {key: value for key, value in plain(cfg.sampling).items() if not key.startswith(_NOT_DECODING)}
+    found: Decoding = build(OmegaConf.create(settings), "sampling")
+    found = dataclasses.replace(found, stop=tuple(found.stop))
+    _check_decoding(found)
+    return found
 
 
 def checked(model: Model, key: str = "model") -> Model:
@@ -111,11 +122,6 @@ def with_local_revision(model: Model) -> Model:
         return model
     folder = Path(model.path).expanduser().absolute()
     return dataclasses.replace(model, path=str(folder), revision=local_digest(folder))
-
-
-def _of_decoding(node: DictConfig) -> DictConfig:
-    """`sampling` without what says how many samples are drawn, and how their temperature is found."""
-    return OmegaConf.masked_copy(node, [key for key in map(str, node) if not key.startswith(_NOT_DECODING)])
 
 
 def _engine(node: DictConfig) -> str:
