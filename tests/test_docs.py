@@ -11,6 +11,7 @@ import pytest
 
 from kurve.cli import COMMANDS
 from kurve.commands.build import build, plain
+from kurve.commands.sampling_plan import decoding_of
 from kurve.types import Model
 from tests.composing import points
 from tests.conftest import command_environment
@@ -54,6 +55,9 @@ def test_commands_in_blocks_of_code_compose_with_their_options_and_keys(page: Pa
             if line.startswith("kurve train"):
                 given = {"teacher": Model("teacher", "org/teacher")} if "teacher" in cfg else {}
                 build(cfg.algorithm, "algorithm", **given).check(plain(cfg.training), processes=8)
+            elif line.split()[1] in ("evaluate", "sample", "plan"):
+                decoding_of(cfg)
+                build(cfg.prompt, "prompt")
 
 
 @pytest.fixture(scope="module")
