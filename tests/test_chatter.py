@@ -97,4 +97,8 @@ def test_the_last_errors_are_found(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text(f"OSError: of an earlier run\n{NOISE}\n{RAISED}\n{NOISE}\nRuntimeError: Engine failed\n")
     assert last_errors(log, 27) == ["ValueError: max_model_len is too large", "RuntimeError: Engine failed"]
+    log.write_text(
+        '[rank0]: Traceback (most recent call last):\n[rank0]:   File "a.py"\n[rank0]: a.Error: Token id 514\n'
+    )
+    assert last_errors(log) == ["a.Error: Token id 514"]
     assert last_errors(tmp_path / "none") == []

@@ -28,8 +28,10 @@ _WORRYING = re.compile(
 )
 _IN_TRACEBACK = re.compile(r"Traceback \(most recent|^\s*File \"|^\s|^$|^\^+$")
 _RAISED = re.compile(r"^[\w.]*(Error|Exception|Exit|Interrupt)\b:? ?")
-# What stands before a message: the process that wrote it, level, time, place in the source.
-_PREFIX = re.compile(r"^(\(\w[^)]*\)\s*)?((INFO|WARNING|ERROR|CRITICAL|FATAL)\s+[\d-]+ [\d:.,]+\s+(\[[^\]]*\]\s?)?)?")
+# What stands before a message: torch's rank or the process that wrote it, level, time, place in the source.
+_PREFIX = re.compile(
+    r"^(\[rank\d+\]:\s?|\(\w[^)]*\)\s*)?((INFO|WARNING|ERROR|CRITICAL|FATAL)\s+[\d-]+ [\d:.,]+\s+(\[[^\]]*\]\s?)?)?"
+)
 _NUMBERS = re.compile(r"\d+")
 _SAYS_NOTHING = re.compile(
     r"^Dumping |See root cause above|WorkerProc initialization failed|EngineCore failed to start"

@@ -16,7 +16,7 @@ def test_vllm_scores_as_transformers_does(tmp_path: Path) -> None:
     plain = TransformersScorer(model=model)
     prompt = tuple(plain.tokens.encode(Prompt("a", text="What is 2 + 3 ?")))
     requests = [ScoreRequest("a", index, prompt, tuple(range(5, 5 + 40 * index))) for index in range(5)]
-    requests.append(ScoreRequest("b", 0, (0,), tuple(range(5, 5 + 510))))
+    requests.append(ScoreRequest("b", 0, (0,), (*range(5, 5 + 255), *range(5, 5 + 255))))
     scorer = VllmScorer(model=model, cpu_kvcache_gb=1)
     assert scorer.longest == 511
     found = {(s.problem_id, s.index): s for s in scorer.score(requests)}
