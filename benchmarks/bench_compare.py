@@ -1,9 +1,6 @@
 """`kurve compare` as a user types it: start, two counts files, band, bootstrap, figure; and the band against a loop."""
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -11,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import Row
+from benchmarks.processes import python
 from kurve.metrics.bootstrap import suprema
 from kurve.metrics.passk import Floats
 
@@ -32,22 +30,13 @@ def _command(repeats: int) -> list[Row]:
             lines = [{"id": f"p{i}", "n": _SAMPLES, "c": int(c)} for i, c in enumerate(rng.binomial(_SAMPLES, p))]
             (Path(folder) / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         words = ["compare", "base=base.jsonl", "tuned=tuned.jsonl", "tracker=none", "output=out.json"]
-        seconds, peak = min(_timed(words, folder) for _ in range(repeats))
+        costs = [python(["-m", "kurve.cli", *words], Path(folder)) for _ in range(repeats)]
+    seconds, peak = min(one.seconds for one in costs), max(one.peak for one in costs)
     what = f"kurve compare, two files of {_PROBLEMS:,} problems x {_SAMPLES:,} samples"
     return [
         Row(f"{what}, as a part of 5 s", seconds / _SECONDS, 1.0, f"{seconds:.2f} s, start to end", at_most=True),
         Row(f"{what}, as a part of 1 GB", peak / _BYTES, 1.0, f"{peak / 2**20:.0f} MB at most", at_most=True),
     ]
-
-
-def _timed(words: list[str], folder: str) -> tuple[float, int]:
-    """Seconds and peak bytes of one command."""
-    started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "kurve.cli", *words], cwd=folder, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise RuntimeError(f"kurve {' '.join(words)} ended with {os.waitstatus_to_exitcode(status)}")
-    return time.perf_counter() - started, 1024 * usage.ru_maxrss
 
 
 def _against_the_loop(loop_draws: int) -> Row:

@@ -1,19 +1,15 @@
 """A million samples in 64 shards become one store: taken over one after another, and by `kurve merge`."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import Row
+from benchmarks.processes import Cost, python
 from kurve.store import SampleStore, Shard, fingerprint
 from kurve.store.shards import FOLDER
 from kurve.store.slices import cells, cells_name
@@ -53,28 +49,18 @@ print(len(seen))
 """
 
 
-@dataclass(frozen=True, slots=True)
-class _Cost:
-    """Of a process."""
-
-    seconds: float
-    computing: float  # seconds of the processor
-    peak: int  # bytes
-    printed: str
-
-
 def run(quick: bool = False) -> list[Row]:
     """Five rows; `quick` merges a tenth, and the goals are of the whole."""
     n = _SAMPLES // 10 if quick else _SAMPLES
     with tempfile.TemporaryDirectory(prefix="kurve-bench-") as name:
         folder = Path(name)
         size = _write(folder, n)
-        plain = _measured("-c", _ONE_PASS, str(folder / "plain"), str(folder / "plain.jsonl"))
+        plain = python(["-c", _ONE_PASS, str(folder / "plain"), str(folder / "plain.jsonl")])
         shutil.rmtree(folder / "plain")
         named = ",".join(str(folder / "apart" / str(number) / fingerprint(_SPEC)) for number in range(_SHARDS))
         words = ["merge", f"samples=[{named}]", f"paths.out={folder / 'out'}"]
-        merged = _measured("-m", "kurve.cli", *words)
-        taken = _measured("-c", _TAKE_OVER, str(folder / "together" / fingerprint(_SPEC)))
+        merged = python(["-m", "kurve.cli", *words])
+        taken = python(["-c", _TAKE_OVER, str(folder / "together" / fingerprint(_SPEC))])
     if {plain.printed.strip(), taken.printed.strip()} != {str(_PROBLEMS * n)}:
         raise RuntimeError(f"samples were lost: {plain.printed!r} {taken.printed!r} of {_PROBLEMS * n}")
     what = f"{_PROBLEMS * n:,} samples in {_SHARDS} shards"
@@ -88,7 +74,7 @@ def run(quick: bool = False) -> list[Row]:
     ]
 
 
-def _rows(what: str, cost: _Cost) -> list[Row]:
+def _rows(what: str, cost: Cost) -> list[Row]:
     detail = f"{cost.seconds:.0f} s, start to end, of it computing {cost.computing:.0f} s"
     return [
         Row(f"{what}, as a part of 2 minutes", cost.seconds / _SECONDS, 1.0, detail, at_most=True),
@@ -128,17 +114,3 @@ def _samples(shard: Shard) -> Iterator[list[Sample]]:
 
 def _fields(sample: Sample) -> dict[str, object]:
     return {name: getattr(sample, name) for name in Sample.__dataclass_fields__}
-
-
-def _measured(*words: str) -> _Cost:
-    """Run Python with these words."""
-    started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    printed = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if status:
-        raise RuntimeError(f"{words[:2]} ended with {process.returncode}")
-    seconds = time.perf_counter() - started
-    return _Cost(seconds, usage.ru_utime + usage.ru_stime, 1024 * usage.ru_maxrss, printed)

@@ -44,13 +44,14 @@ _WATCH = """new MutationObserver((_, watch) => {
   requestAnimationFrame(() => setTimeout(() => { window.drawnAfter = performance.now() / 1000; }));
 }).observe(document, { childList: true, subtree: true });"""
 _NOTEBOOK = """
-import resource, sys, time
+import sys, time
 import pyarrow.dataset  # what read_table imports for its filters
 from pyarrow.parquet import read_table
-before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+from benchmarks.processes import peak_bytes
+before, started = peak_bytes(), time.perf_counter()
 found = read_table(sys.argv[1], filters=[("id", "==", sys.argv[2]), ("outcome", "==", "wrong")])
 assert found.slice(0, 10).to_pylist()
-print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(time.perf_counter() - started, peak_bytes() - before)
 """
 _PAINTED = "performance.getEntriesByName('first-contentful-paint')[0].startTime / 1000"
 
@@ -146,8 +147,8 @@ def _read_whole(file: Path) -> tuple[float, int]:
     """Seconds and bytes that a notebook takes for the same ten samples of one run, its imports left out."""
     words = [sys.executable, "-c", _NOTEBOOK, str(file), f"p{_PROBLEMS // 2}"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
-    seconds, kilobytes = done.stdout.split()
-    return float(seconds), 1024 * int(kilobytes)
+    seconds, grown = done.stdout.split()
+    return float(seconds), int(grown)
 
 
 def _paint_rows(what: str, paints: list[tuple[float, float]]) -> list[Row]:

@@ -9,7 +9,6 @@ rather than wall clock, so that a machine that others use gives the same.
 import json
 import os
 import random
-import resource
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.processes import peak_bytes
 from kurve.commands.stages import judge_stored
 from kurve.export import write_files
 from kurve.metrics.answers import SampleMetric, best_by_logprob, diversity, majority
@@ -167,8 +167,7 @@ def _main() -> None:
     began = time.process_time()
     written = STEPS[step](folder, problems, each)
     seconds = time.process_time() - began
-    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    sys.stdout.write(json.dumps(asdict(Point(step, problems, problems * each, seconds, peak, written))) + "\n")
+    sys.stdout.write(json.dumps(asdict(Point(step, problems, problems * each, seconds, peak_bytes(), written))) + "\n")
 
 
 def _ids(problems: int) -> list[str]:
