@@ -30,15 +30,8 @@ def jobs_table(name: str, jobs: Sequence[Job], records: Sequence[JobRecord], fol
     samples = [int(record.facts.get("samples", "0")) for record in records]
     counted = ["samples"] if any(samples) else []
     table = Table(title=name, title_justify="left", title_style="bold")
-    for column in (
-        "job",
-        "settings",
-        "status",
-        "attempt",
-        "time",
-        *counted,
-        *(key.replace("_at_", "@") for key in keys),
-    ):
+    table.add_column("job", no_wrap=True, min_width=max((len(job.key) for job in jobs), default=0))  # it is copied
+    for column in ("settings", "status", "attempt", "time", *counted, *(key.replace("_at_", "@") for key in keys)):
         table.add_column(column, overflow="fold")
     swept = differing([job.overrides for job in jobs])
     for job, settings, record, found, drawn in zip(jobs, swept, records, measured, samples, strict=True):
