@@ -115,11 +115,10 @@ class MlflowTracker:
         client = self._open()
         with self._talking("open the run"):
             found = None if self._new_run else self._find(client, run.key)
+            self._run_id = str(found.info.run_id) if found else self._create(client, run)
             if found is not None and found.info.status == "FINISHED":
-                self._run_id = str(found.info.run_id)
                 describe.join_sweeps(client, run, found)
                 return False
-            self._run_id = str(found.info.run_id) if found else self._create(client, run)
         try:
             with self._talking("describe the run"):
                 self._describe(client, run, found)

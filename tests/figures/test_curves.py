@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from kurve.errors import MetricError
 from kurve.figures.curves import pass_at_k_figure
 from kurve.figures.files import save
-from kurve.figures.style import GREY
+from kurve.figures.style import GREY, labels
 from kurve.metrics.chance import chance_at_k
 from kurve.metrics.passk import log_spaced
 from kurve.types import Curve, Report, SamplingSpec, Tally
@@ -72,6 +72,11 @@ def test_hostile_names_are_drawn_as_they_are(tmp_path: Path) -> None:
         warnings.simplefilter("error")
         reports = [report(8, model="_a$\\frac{$"), report(8, model="b" * 5_000, benchmark="$x_")]
         assert len(save(pass_at_k_figure(reports), tmp_path, "curve")) == 2
+
+
+def test_names_that_look_alike_once_they_are_drawn_are_numbered() -> None:
+    names = labels([report(8, model=name) for name in ("\u6a21", "\u578b")])
+    assert names == ["\u25a1 (1)", "\u25a1 (2)"]
 
 
 @pytest.mark.parametrize("name", ["a\udc80b", "\x00\x1b[31m", "\n", "模型", "_"])

@@ -90,7 +90,7 @@ def describe(axes: Axes, reports: Sequence[Report], *, extra: str = "") -> None:
 
 def labels(reports: Sequence[Report]) -> list[str]:
     """A name for each report, as short as tells them apart."""
-    names = [report.label for report in reports]
+    names = [readable(report.label) for report in reports]  # names that look alike are told apart below
     if len({report.benchmark for report in reports}) > 1:
         names = [f"{name}, {report.benchmark}" for name, report in zip(names, reports, strict=True)]
     if len(set(names)) < len(names):

@@ -98,6 +98,8 @@ def reading(folder: Path) -> Iterator[list[SampleStore]]:
     with contextlib.ExitStack() as stack:
         found = []
         for path in sorted((folder / FOLDER).glob("*/spec.json")):
+            if not _NAME.fullmatch(path.parent.name):
+                continue
             try:
                 found.append(stack.enter_context(SampleStore.open_folder(path.parent, any_name=True)))
             except StoreError:
