@@ -76,7 +76,7 @@ def test_hostile_names_are_drawn_as_they_are(tmp_path: Path) -> None:
 
 def test_names_that_look_alike_once_they_are_drawn_are_numbered() -> None:
     names = labels([report(8, model=name) for name in ("\u6a21", "\u578b")])
-    assert names == ["\u25a1 (1)", "\u25a1 (2)"]
+    assert names == ["\u25a1, T = 0.6 (1)", "\u25a1, T = 0.6 (2)"]
 
 
 @pytest.mark.parametrize("name", ["a\udc80b", "\x00\x1b[31m", "\n", "模型", "_"])
