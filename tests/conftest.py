@@ -19,7 +19,7 @@ def started(arguments: Sequence[str], folder: Path) -> "subprocess.Popen[bytes]"
     return subprocess.Popen(
         command_line(arguments),
         cwd=folder,
-        env=command_environment(),
+        env={**command_environment(), "KURVE_CACHE": str(folder / "cache")},  # as the fixtures have it
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
